@@ -1,0 +1,1 @@
+//! What the webhook and the sidecar must agree on.
