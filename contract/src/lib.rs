@@ -1,1 +1,17 @@
-//! What the webhook and the sidecar must agree on.
+//! What the webhook and the sidecar must agree on, and nothing else.
+//!
+//! If the two programs could disagree about it, it lives here: what a Secret really holds
+//! ([`credential`]), what can be wrong with it ([`problem`]), which clients may come in
+//! ([`client_policy`]), the TLS configuration that follows from both ([`tls`]), and the document
+//! that the webhook writes and the sidecar reads ([`sidecar_config`]).
+//!
+//! The crate is free of I/O, of the clock and of async; `clippy.toml` beside it says so.
+
+pub mod annotation;
+pub mod client_policy;
+pub mod credential;
+pub mod near;
+pub mod problem;
+pub mod sidecar_config;
+pub mod text;
+pub mod tls;

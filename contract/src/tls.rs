@@ -1,0 +1,143 @@
+//! Credential and client policy to rustls configurations: what the sidecar serves and what the
+//! rehearsal runs is made here, once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureScheme};
+
+use crate::client_policy::{ClientPolicy, ClientVerifier, RefusalObserver};
+use crate::credential::{Credential, Name};
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+
+/// The one provider of cryptography: TLS 1.3 and 1.2 with AEAD suites only, X25519MLKEM768 first.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::clone(&PROVIDER)
+}
+
+/// What a terminating listener serves.
+#[derive(Debug)]
+pub struct ServerTls<'a> {
+    /// The credentials, chosen by SNI; the first also serves clients without or with unknown SNI.
+    pub credentials: &'a [Credential],
+    /// Who may come in; [`None`] asks for no certificate.
+    pub clients: Option<(Arc<ClientPolicy>, Arc<dyn RefusalObserver>)>,
+    /// The protocols for ALPN (RFC 7301), the preferred first; empty for none.
+    pub alpn: &'a [&'a [u8]],
+}
+
+impl ServerTls<'_> {
+    /// The rustls configuration. Tickets have keys of their own, in memory, so that a ticket of
+    /// another listener or of an earlier policy is nothing to this one; there is no 0-RTT.
+    ///
+    /// # Errors
+    /// Only where there is no credential, or the provider cannot make ticket keys.
+    pub fn config(self) -> Result<ServerConfig, rustls::Error> {
+        let resolver = SniResolver::new(self.credentials);
+        if resolver.default.is_empty() {
+            return Err(rustls::Error::General("there is no certificate to serve".to_owned()));
+        }
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?;
+        let builder = match self.clients {
+            Some((policy, observer)) => {
+                builder.with_client_cert_verifier(Arc::new(ClientVerifier::new(policy, observer)))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        config.max_early_data_size = 0;
+        Ok(config)
+    }
+}
+
+/// How a certificate came to be chosen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SniMatch {
+    /// A certificate names the host.
+    Exact,
+    /// A certificate has a wildcard for the host.
+    Wildcard,
+    /// The client named no host, or one that no certificate covers: the first one serves it.
+    Default,
+}
+
+/// Chooses the certificate by the server name that the client asks for (RFC 6066, 3), and among
+/// several for one name by the signature schemes that the client takes.
+pub struct SniResolver {
+    exact: BTreeMap<String, Vec<Arc<CertifiedKey>>>,
+    wildcard: BTreeMap<String, Vec<Arc<CertifiedKey>>>,
+    default: Vec<Arc<CertifiedKey>>,
+}
+
+impl SniResolver {
+    /// A resolver over `credentials`; where two cover one name, the earlier is preferred.
+    pub fn new(credentials: &[Credential]) -> Self {
+        let mut exact: BTreeMap<String, Vec<Arc<CertifiedKey>>> = BTreeMap::new();
+        let mut wildcard: BTreeMap<String, Vec<Arc<CertifiedKey>>> = BTreeMap::new();
+        for credential in credentials {
+            for name in credential.leaf().names() {
+                let Name::Dns(name) = name else { continue };
+                let (map, key) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut wildcard, parent),
+                    None => (&mut exact, name.as_str()),
+                };
+                map.entry(key.to_owned()).or_default().push(Arc::clone(credential.certified_key()));
+            }
+        }
+        // A client without SNI may take RSA only: whatever covers the first one's names may serve it.
+        let default = credentials.iter().map(|it| Arc::clone(it.certified_key())).collect();
+        Self { exact, wildcard, default }
+    }
+
+    /// How the certificate for `server_name` is chosen.
+    pub fn matching(&self, server_name: Option<&str>) -> SniMatch {
+        self.candidates(server_name).0
+    }
+
+    fn candidates(&self, server_name: Option<&str>) -> (SniMatch, &[Arc<CertifiedKey>]) {
+        let Some(host) = server_name.map(str::to_ascii_lowercase) else {
+            return (SniMatch::Default, &self.default);
+        };
+        if let Some(found) = self.exact.get(&host) {
+            return (SniMatch::Exact, found);
+        }
+        let parent = host.split_once('.').map(|(_label, parent)| parent);
+        match parent.and_then(|parent| self.wildcard.get(parent)) {
+            Some(found) => (SniMatch::Wildcard, found),
+            None => (SniMatch::Default, &self.default),
+        }
+    }
+
+    fn choose(
+        candidates: &[Arc<CertifiedKey>],
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let fits = candidates.iter().find(|it| it.key.choose_scheme(schemes).is_some());
+        fits.or_else(|| candidates.first()).map(Arc::clone)
+    }
+}
+
+impl ResolvesServerCert for SniResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let (_, candidates) = self.candidates(hello.server_name());
+        Self::choose(candidates, hello.signature_schemes())
+    }
+}
+
+impl fmt::Debug for SniResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SniResolver")
+            .field("exact", &self.exact.keys())
+            .field("wildcard", &self.wildcard.keys())
+            .finish_non_exhaustive()
+    }
+}
