@@ -1,0 +1,3 @@
+module lasthop.dev/tests/cluster/pause
+
+go 1.24.0
