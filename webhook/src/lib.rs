@@ -1,0 +1,15 @@
+//! The admission webhook `lasthop`, and the same rules as a command line.
+//!
+//! A request takes five hops, in the order of these modules: `serve` takes it in, `review` turns it
+//! into a question, [`check`] gathers what the question refers to and runs the rules over it, and
+//! `review` turns the findings into an answer. `inject` takes the place of [`check`] where a pod
+//! is to be changed. `lasthop check -f` enters at [`check`] with files as its [`surroundings`].
+
+pub mod check;
+pub mod cli;
+pub mod finding;
+pub mod object;
+pub mod path;
+pub mod reference;
+pub mod rules;
+pub mod surroundings;

@@ -1,0 +1,162 @@
+//! Raw Kubernetes objects and the parts of them that rules read.
+//!
+//! Objects stay raw JSON: fields and kinds that nobody here knows pass through untouched, and no
+//! custom resource needs to be installed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lasthop_contract::credential::SecretData;
+use serde_json::Value;
+
+/// Names an object.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ObjectRef {
+    /// `networking.k8s.io/v1`.
+    pub api_version: String,
+    /// `Ingress`.
+    pub kind: String,
+    /// Empty for what is cluster-wide.
+    pub namespace: String,
+    /// The name, or the `generateName` with a `*` behind it.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { api_version: _, kind, namespace, name } = self;
+        if namespace.is_empty() {
+            write!(f, "{kind} {name}")
+        } else {
+            write!(f, "{kind} {namespace}/{name}")
+        }
+    }
+}
+
+/// A raw object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object(pub Value);
+
+impl Object {
+    /// The text at `pointer` (RFC 6901), empty where there is none.
+    pub fn text(&self, pointer: &str) -> &str {
+        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The sequence at `pointer`, empty where there is none.
+    pub fn list(&self, pointer: &str) -> &[Value] {
+        self.0.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// `apiVersion`.
+    pub fn api_version(&self) -> &str {
+        self.text("/apiVersion")
+    }
+
+    /// The group of `apiVersion`; empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version().split_once('/').map_or("", |(group, _version)| group)
+    }
+
+    /// `kind`.
+    pub fn kind(&self) -> &str {
+        self.text("/kind")
+    }
+
+    /// Whether it is of `group` and `kind`, in any version.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group() == group && self.kind() == kind
+    }
+
+    /// `metadata.namespace`; empty where nobody wrote one.
+    pub fn namespace(&self) -> &str {
+        self.text("/metadata/namespace")
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// Names the object in output; `namespace` is where it is going to live.
+    pub fn reference(&self, namespace: &str) -> ObjectRef {
+        let name = match (self.name(), self.text("/metadata/generateName")) {
+            ("", "") => "(unnamed)".to_owned(),
+            ("", prefix) => format!("{prefix}*"),
+            (name, _) => name.to_owned(),
+        };
+        ObjectRef {
+            api_version: self.api_version().to_owned(),
+            kind: self.kind().to_owned(),
+            namespace: namespace.to_owned(),
+            name,
+        }
+    }
+
+    /// The annotations that have a text as value.
+    pub fn annotations(&self) -> BTreeMap<&str, &str> {
+        texts(self.0.pointer("/metadata/annotations"))
+    }
+
+    /// One annotation.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.0.pointer("/metadata/annotations")?.get(name)?.as_str()
+    }
+
+    /// The labels that have a text as value.
+    pub fn labels(&self) -> BTreeMap<&str, &str> {
+        texts(self.0.pointer("/metadata/labels"))
+    }
+
+    /// Whether it is on its way out.
+    pub fn is_being_deleted(&self) -> bool {
+        self.0.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null())
+    }
+}
+
+/// The members of a mapping that are texts.
+pub fn texts(value: Option<&Value>) -> BTreeMap<&str, &str> {
+    let members = value.and_then(Value::as_object).into_iter().flatten();
+    members.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
+}
+
+/// A Secret as rules see it.
+#[derive(Clone, Debug, Default)]
+pub struct Secret {
+    /// The raw object, for annotations, labels and owners.
+    pub object: Object,
+    /// `type`; `Opaque` where nobody wrote one.
+    pub kind: String,
+    /// `data` decoded, with `stringData` over it as the API server does it.
+    pub data: SecretData,
+    /// Keys of `data` whose value is not base64 (possible in files only).
+    pub undecodable: Vec<String>,
+}
+
+impl Secret {
+    /// Reads a raw Secret.
+    pub fn read(object: Object) -> Self {
+        let mut data = SecretData::new();
+        let mut undecodable = Vec::new();
+        for (key, value) in texts(object.0.get("data")) {
+            let compact: String = value.split_ascii_whitespace().collect();
+            match STANDARD.decode(compact) {
+                Ok(bytes) => {
+                    data.insert(key.to_owned(), bytes);
+                }
+                Err(_syntax) => undecodable.push(key.to_owned()),
+            }
+        }
+        for (key, value) in texts(object.0.get("stringData")) {
+            data.insert(key.to_owned(), value.as_bytes().to_vec());
+            undecodable.retain(|other| other != key);
+        }
+        let kind = match object.text("/type") {
+            "" => "Opaque".to_owned(),
+            kind => kind.to_owned(),
+        };
+        Self { object, kind, data, undecodable }
+    }
+}
