@@ -22,6 +22,7 @@ fixed_directories=(/var/lib/kubelet/device-plugins /var/lib/kubelet /var/lib/cni
 check_node_tools() {
   [[ $UID -eq 0 ]] || give_up "a node needs root: it makes network interfaces, mounts and control groups"
   local missing
+  PATH+=:/usr/sbin:/sbin # not everybody's root has them
   missing=$(missing_node_tools)
   if [[ -n $missing && $1 == yes ]]; then
     say "cluster: missing: $missing; installing $packages"
@@ -31,7 +32,7 @@ check_node_tools() {
     missing=$(missing_node_tools)
   fi
   [[ -z $missing ]] ||
-    give_up "a node needs, and this machine has not: $missing. On Debian or Ubuntu:" \
+    give_up "a node needs what this machine has not: $missing. On Debian or Ubuntu:" \
       "  apt-get install --no-install-recommends $packages"
 }
 
@@ -41,8 +42,7 @@ missing_node_tools() {
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
   [[ -n $(cni_plugins) ]] || missing+=("CNI plugins (ptp, host-local, loopback)")
-  local IFS=,
-  echo "${missing[*]}"
+  [[ ${#missing[@]} -eq 0 ]] || printf '%s, ' "${missing[@]}" | sed 's/, $//'
 }
 
 cni_plugins() {
@@ -58,6 +58,7 @@ cni_plugins() {
 # There is one /kubepods, one table "kube-proxy" and one set of addresses on a machine.
 check_no_other_node() {
   local other
+  [[ ${#state} -le 70 ]] || give_up "$state is too long for the path of a socket; set TMPDIR to a shorter one"
   for other in "$clusters"/*/node; do
     [[ ! -d $other || $other == "$state/node" ]] ||
       give_up "one node a machine, and '$(basename "$(dirname "$other")")' has one; stop it with:" \
@@ -272,7 +273,10 @@ tear_down_node() {
   ip link delete "$interface" 2>/dev/null || true # and with it its address and route
 
   find /var/log/containers -maxdepth 1 -lname "$node/logs/*" -delete 2>/dev/null || true
-  rm -f /var/lib/cni/results/lasthop-* /var/lib/kubelet/device-plugins/kubelet.sock
+  { grep -lF "$node/" /var/lib/cni/results/* 2>/dev/null || true; } | while read -r name; do
+    rm -f "$name"
+  done
+  rm -f /var/lib/kubelet/device-plugins/kubelet.sock
   [[ ! -f $node/new-directories ]] || while read -r directory; do
     rm -f "$directory/DEPRECATION" # the only thing that kubelet leaves in its device-plugins
     rmdir "$directory" 2>/dev/null || true
@@ -299,10 +303,12 @@ kill_leftover_pods() {
   done
   # A shim outlives containerd by design. Ours say so on their command line.
   for shim in /proc/[0-9]*; do
-    [[ $(tr '\0' ' ' <"$shim/cmdline" 2>/dev/null) == *containerd-shim*"-address $state/node/containerd.sock"* ]] || continue
+    [[ $({ tr '\0' ' ' <"$shim/cmdline"; } 2>/dev/null) == *containerd-shim*"-address $state/node/containerd.sock"* ]] || continue
     kill -s KILL "${shim#/proc/}" 2>/dev/null || true
   done
-  { find "$state/node/containerd/state" -name address -exec cat {} + 2>/dev/null || true; } | sed -n 's,^unix://,,p' | while read -r shim; do
-    rm -f "$shim"
-  done
+  # Its socket stays behind, at a path made of a digest.
+  find "$state/node/containerd/state" -name address -exec sed -s 's,^unix://,,' {} + 2>/dev/null |
+    while read -r socket || [[ -n $socket ]]; do
+      rm -f "$socket"
+    done || true
 }

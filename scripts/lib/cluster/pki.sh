@@ -52,4 +52,5 @@ contexts:
   context: {cluster: lasthop, user: lasthop}
 current-context: lasthop
 YAML
+  chmod 600 "$file"
 }

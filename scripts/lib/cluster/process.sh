@@ -16,7 +16,8 @@ step() {
 }
 
 # start NAME COMMAND...: in a session of its own, so that Ctrl-C for the caller does not reach it. It inherits no open
-# files: a lock or a pipe of whoever called us would stay open for as long as the cluster lives.
+# files: a lock or a pipe of whoever called us would stay open for as long as the cluster lives. And containers inherit
+# the umask, so it is the usual one.
 start() {
   local name=$1
   shift
@@ -25,8 +26,10 @@ start() {
       fd=${fd##*/}
       [[ $fd -le 2 ]] || eval "exec $fd>&-"
     done
+    umask 022
     exec setsid "$@"
   ) >>"$state/log/$name.log" 2>&1 </dev/null &
+  disown # or bash reports its end
   read_stat $! || true
   echo "$! ${stat[19]:-0}" >"$state/pids/$name"
 }
@@ -35,7 +38,7 @@ start() {
 read_stat() {
   local line
   stat=()
-  { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
   read -ra stat <<<"${line##*) }"
 }
 
