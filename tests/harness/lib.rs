@@ -1,1 +1,15 @@
-//! The harness of the black-box tests.
+//! What the journeys are written with: certificates made in the run, Secrets as kubelet mounts
+//! them, real programs as processes, real curl, openssl and kubectl as clients.
+//!
+//! Whatever fails here panics with a message that says what was expected; a test that cannot run on
+//! this machine is reported by [`skip`] instead of passing silently. `tests/README.md` has the tour.
+
+pub mod app;
+pub mod curl;
+pub mod golden;
+pub mod kubernetes;
+pub mod openssl;
+pub mod pki;
+pub mod process;
+pub mod secret_dir;
+pub mod skip;
