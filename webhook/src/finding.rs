@@ -58,6 +58,64 @@ pub struct Finding {
     pub help: String,
     /// The corrected lines of YAML, where they are certain.
     pub suggestion: Option<String>,
+    /// The other object that it is about: whoever reads the Secret that is being changed.
+    pub other: Option<ObjectRef>,
+}
+
+impl Finding {
+    /// A finding about the user's configuration.
+    pub fn new(
+        code: Code,
+        severity: Severity,
+        object: ObjectRef,
+        path: FieldPath,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            severity,
+            scope: Scope::Configuration,
+            object,
+            path,
+            message: message.into(),
+            help: String::new(),
+            suggestion: None,
+            other: None,
+        }
+    }
+
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    /// The same, with the corrected lines of YAML.
+    #[must_use]
+    pub fn suggest(mut self, yaml: impl Into<String>) -> Self {
+        self.suggestion = Some(yaml.into());
+        self
+    }
+
+    /// The same, about lasthop's own safety.
+    #[must_use]
+    pub fn safety(mut self) -> Self {
+        self.scope = Scope::Safety;
+        self
+    }
+
+    /// The same, about another object too.
+    #[must_use]
+    pub fn about(mut self, other: ObjectRef) -> Self {
+        self.other = Some(other);
+        self
+    }
+
+    /// Where its code is explained.
+    pub fn docs(&self) -> String {
+        format!("docs/rules.md#{}", self.code.to_string().to_ascii_lowercase())
+    }
 }
 
 /// The findings of one object, in the order in which people read them: the most severe first, then

@@ -1,7 +1,11 @@
 //! Every place in an object that names a Secret.
 
+use lasthop_contract::credential::Form;
+
 use crate::object::Object;
 use crate::path::FieldPath;
+
+pub mod ingress;
 
 /// What the Secret is meant for there.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -14,6 +18,17 @@ pub enum Role {
     SidecarClientCa,
     /// The sidecar looks up revoked clients in it: `lasthop.dev/client-crl-secret`.
     SidecarClientCrl,
+}
+
+impl Role {
+    /// The forms of Secret that its reader understands; none where it reads no chain and key.
+    pub fn forms(self) -> &'static [Form] {
+        match self {
+            Self::IngressServer => &[Form::Tls],
+            Self::SidecarServer => &Form::ALL,
+            Self::SidecarClientCa | Self::SidecarClientCrl => &[],
+        }
+    }
 }
 
 /// A host that the Secret's certificate is to cover, and where it is written.
@@ -42,6 +57,29 @@ pub struct Reference {
 
 /// All references of an object that lives in `namespace`, in the order of its fields.
 pub fn of(object: &Object, namespace: &str) -> Vec<Reference> {
-    let _ = (object, namespace);
-    Vec::new()
+    ingress::of(object, namespace)
+}
+
+/// The annotation of `object` which says that something makes the Secret of `reference`:
+/// cert-manager's issuers and `kubernetes.io/tls-acme`, or one of the `further` ones.
+///
+/// cert-manager makes no Certificate for an item of `spec.tls` without hosts.
+/// <https://cert-manager.io/docs/usage/ingress/>
+pub fn maker_annotation(
+    object: &Object,
+    reference: &Reference,
+    further: &[String],
+) -> Option<String> {
+    if reference.role != Role::IngressServer {
+        return None;
+    }
+    let annotations = object.annotations();
+    let has = |name: &&str| annotations.get(*name).is_some_and(|value| !value.is_empty());
+    let issuers = ["cert-manager.io/cluster-issuer", "cert-manager.io/issuer"];
+    let known = issuers.into_iter().filter(has);
+    let acme = "kubernetes.io/tls-acme";
+    let acme = (annotations.get(acme) == Some(&"true")).then_some(acme);
+    let known = known.chain(acme).filter(|_| !reference.hosts.is_empty());
+    let mut all = known.chain(further.iter().map(String::as_str).filter(has));
+    all.next().map(ToOwned::to_owned)
 }

@@ -3,9 +3,13 @@
 //! A look has three answers. [`Sighting::Unknown`] is never an error about the user's input: live, the
 //! API server did not answer; offline, the files do not hold it.
 
-use crate::object::{Object, Secret};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::check::{Nearest, Requester};
+use crate::object::{Object, ObjectRef, Secret};
 
 mod files;
+mod makers;
 
 pub use files::{Completeness, Files};
 
@@ -21,12 +25,35 @@ pub enum Sighting<T> {
 }
 
 impl<T> Sighting<T> {
+    /// The same, with what was found turned into something else.
+    pub fn map<U>(self, into: impl FnOnce(T) -> U) -> Sighting<U> {
+        match self {
+            Self::Found(it) => Sighting::Found(into(it)),
+            Self::Missing => Sighting::Missing,
+            Self::Unknown(why) => Sighting::Unknown(why),
+        }
+    }
+
+    /// What was found, given away.
+    pub fn into_found(self) -> Option<T> {
+        match self {
+            Self::Found(it) => Some(it),
+            Self::Missing | Self::Unknown(_) => None,
+        }
+    }
+
     /// What was found.
     pub fn found(&self) -> Option<&T> {
         match self {
             Self::Found(it) => Some(it),
             Self::Missing | Self::Unknown(_) => None,
         }
+    }
+}
+
+impl<T> From<Option<T>> for Sighting<T> {
+    fn from(it: Option<T>) -> Self {
+        it.map_or(Self::Missing, Self::Found)
     }
 }
 
@@ -85,5 +112,68 @@ impl Surroundings {
         match self {
             Self::Files(files) => files.secret_names(namespace),
         }
+    }
+
+    /// Secrets of other namespaces that are known without asking for them: namespace and name. None
+    /// of it is shown before [`Self::may_get_secret`].
+    pub async fn secrets_elsewhere(&self, namespace: &str) -> Vec<(String, String)> {
+        match self {
+            Self::Files(files) => files.secrets_elsewhere(namespace),
+        }
+    }
+
+    /// Whether `requester` is a person who may `get` the Secret `namespace/name`: only then is
+    /// anything of another namespace shown.
+    pub async fn may_get_secret(&self, requester: &Requester, namespace: &str, name: &str) -> bool {
+        let _ = (namespace, name);
+        match self {
+            // Whoever gave the files has read them.
+            Self::Files(_) => requester.is_person(),
+        }
+    }
+
+    /// The objects of a namespace that name a Secret of it.
+    pub async fn readers(&self, namespace: &str, secret: &str) -> Sighting<Vec<Object>> {
+        match self {
+            Self::Files(files) => Sighting::Found(files.readers(namespace, secret)),
+        }
+    }
+
+    /// What makes the `secrets` of a namespace, by their names: Certificates, ExternalSecrets,
+    /// SealedSecrets, Hosts with an ACME provider.
+    pub async fn makers(
+        &self,
+        namespace: &str,
+        secrets: &BTreeSet<&str>,
+    ) -> Sighting<BTreeMap<String, ObjectRef>> {
+        match self {
+            Self::Files(files) => Sighting::Found(files.makers(namespace, secrets)),
+        }
+    }
+
+    /// The Secret whose name is nearest to one that is not there: of the same namespace, else one
+    /// elsewhere that `requester` may see; the same name in another namespace first.
+    pub async fn nearest_secret(
+        &self,
+        requester: &Requester,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Nearest> {
+        let here = self.secret_names(namespace).await;
+        if let Some(near) = makers::nearest(name, here.iter().map(String::as_str)) {
+            return Some(Nearest { namespace: namespace.to_owned(), name: near.to_owned() });
+        }
+        if !requester.is_person() {
+            return None;
+        }
+        let elsewhere = self.secrets_elsewhere(namespace).await;
+        let same = elsewhere.iter().find(|(_, other)| other == name);
+        let near = || {
+            let near = makers::nearest(name, elsewhere.iter().map(|(_, other)| other.as_str()))?;
+            elsewhere.iter().find(|(_, other)| other == near)
+        };
+        let (namespace, name) = same.or_else(near)?;
+        let nearest = Nearest { namespace: namespace.clone(), name: name.clone() };
+        self.may_get_secret(requester, namespace, name).await.then_some(nearest)
     }
 }

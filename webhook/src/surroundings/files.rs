@@ -1,9 +1,11 @@
 //! Documents as surroundings.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
-use super::{Listed, Sighting};
-use crate::object::{Object, Secret};
+use super::{Listed, Sighting, makers};
+use crate::object::{Object, ObjectRef, Secret};
+use crate::reference;
 
 /// Whether documents are all there is, or a part of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,23 +19,46 @@ pub enum Completeness {
 /// A set of documents.
 #[derive(Clone, Debug)]
 pub struct Files {
-    documents: Arc<Vec<Object>>,
+    index: Arc<Index>,
     completeness: Completeness,
 }
 
+/// A namespace and a name in it.
+type Named = (String, String);
+
+/// Documents by what is asked about them, so that many of them take linear time.
+#[derive(Debug, Default)]
+struct Index {
+    documents: Vec<Object>,
+    namespaces: BTreeMap<String, usize>,
+    secrets: BTreeMap<Named, usize>,
+    readers: OnceLock<BTreeMap<Named, Vec<usize>>>,
+    makers: BTreeMap<Named, usize>,
+}
+
 impl Files {
-    /// Surroundings made of `documents`, each with its namespace filled in.
+    /// Surroundings made of `documents`, each with its namespace filled in. Of two documents with
+    /// one name the later counts, as it does for `kubectl apply`.
     pub fn new(documents: Vec<Object>, completeness: Completeness) -> Self {
-        Self { documents: Arc::new(documents), completeness }
+        let mut index = Index::default();
+        for (position, document) in documents.iter().enumerate() {
+            let named = |name: &str| (document.namespace().to_owned(), name.to_owned());
+            if document.is("", "Secret") {
+                index.secrets.insert(named(document.name()), position);
+            } else if document.is("", "Namespace") {
+                index.namespaces.insert(document.name().to_owned(), position);
+            } else if let Some(secret) = makers::makes(document) {
+                index.makers.insert(named(secret), position);
+            }
+        }
+        index.documents = documents;
+        Self { index: Arc::new(index), completeness }
     }
 
     /// The Secret `namespace/name`.
     pub fn secret(&self, namespace: &str, name: &str) -> Sighting<Secret> {
-        let found = self.documents.iter().rfind(|document| {
-            document.is("", "Secret")
-                && document.namespace() == namespace
-                && document.name() == name
-        });
+        let key = (namespace.to_owned(), name.to_owned());
+        let found = self.index.secrets.get(&key).and_then(|at| self.index.documents.get(*at));
         match found {
             Some(document) => Sighting::Found(Secret::read(document.clone())),
             None => self.absent(),
@@ -42,10 +67,7 @@ impl Files {
 
     /// The namespace itself.
     pub fn namespace(&self, name: &str) -> Sighting<Object> {
-        let found = self
-            .documents
-            .iter()
-            .rfind(|document| document.is("", "Namespace") && document.name() == name);
+        let found = self.index.namespaces.get(name).and_then(|at| self.index.documents.get(*at));
         match found {
             Some(document) => Sighting::Found(document.clone()),
             None => self.absent(),
@@ -60,7 +82,10 @@ impl Files {
                     Listed::Certificates => document.is("cert-manager.io", "Certificate"),
                     Listed::ExternalSecrets => document.is("external-secrets.io", "ExternalSecret"),
                     Listed::Hosts => document.is("getambassador.io", "Host"),
-                    Listed::Ingresses => document.is("networking.k8s.io", "Ingress"),
+                    Listed::Ingresses => {
+                        document.is("networking.k8s.io", "Ingress")
+                            || document.is("extensions", "Ingress")
+                    }
                     Listed::Pods => document.is("", "Pod"),
                     Listed::SealedSecrets => document.is("bitnami.com", "SealedSecret"),
                     Listed::Services => document.is("", "Service"),
@@ -70,16 +95,39 @@ impl Files {
                     }
                 }
         };
-        Sighting::Found(self.documents.iter().filter(of_kind).cloned().collect())
+        Sighting::Found(self.index.documents.iter().filter(of_kind).cloned().collect())
     }
 
     /// The names of the Secrets in a namespace.
     pub fn secret_names(&self, namespace: &str) -> Vec<String> {
-        let secrets = self.documents.iter();
-        secrets
-            .filter(|document| document.is("", "Secret") && document.namespace() == namespace)
-            .map(|document| document.name().to_owned())
-            .collect()
+        let of_it = self.index.secrets.keys().filter(|(of, _)| of == namespace);
+        of_it.map(|(_, name)| name.clone()).collect()
+    }
+
+    /// The Secrets of other namespaces.
+    pub(super) fn secrets_elsewhere(&self, namespace: &str) -> Vec<(String, String)> {
+        self.index.secrets.keys().filter(|(of, _)| of != namespace).cloned().collect()
+    }
+
+    /// The documents that name a Secret.
+    pub(super) fn readers(&self, namespace: &str, secret: &str) -> Vec<Object> {
+        let readers = self.index.readers.get_or_init(|| readers(&self.index.documents));
+        let positions = readers.get(&(namespace.to_owned(), secret.to_owned()));
+        let documents = positions.into_iter().flatten();
+        documents.filter_map(|at| self.index.documents.get(*at)).cloned().collect()
+    }
+
+    /// The documents that make some Secrets of a namespace.
+    pub(super) fn makers(
+        &self,
+        namespace: &str,
+        secrets: &BTreeSet<&str>,
+    ) -> BTreeMap<String, ObjectRef> {
+        let maker = |secret: &str| {
+            let at = self.index.makers.get(&(namespace.to_owned(), secret.to_owned()))?;
+            Some((secret.to_owned(), self.index.documents.get(*at)?.reference(namespace)))
+        };
+        secrets.iter().filter_map(|secret| maker(secret)).collect()
     }
 
     fn absent<T>(&self) -> Sighting<T> {
@@ -88,4 +136,17 @@ impl Files {
             Completeness::Part => Sighting::Unknown("it is not among the files".to_owned()),
         }
     }
+}
+
+fn readers(documents: &[Object]) -> BTreeMap<Named, Vec<usize>> {
+    let mut readers: BTreeMap<Named, Vec<usize>> = BTreeMap::new();
+    for (position, document) in documents.iter().enumerate() {
+        for reference in reference::of(document, document.namespace()) {
+            let positions = readers.entry((reference.namespace, reference.secret)).or_default();
+            if positions.last() != Some(&position) {
+                positions.push(position);
+            }
+        }
+    }
+    readers
 }

@@ -1,0 +1,204 @@
+//! Looks up everything that an object refers to, once each, within bounds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::scene::{Maker, Nearest, Scene, SeenSecret, Sight, User};
+use super::{Mode, Subject};
+use crate::object::Object;
+use crate::reference::{self, Reference};
+use crate::surroundings::{Sighting, Surroundings};
+
+/// What was looked up around a subject.
+pub(super) struct Gathered {
+    /// The object as it is going to be.
+    pub(super) scene: Scene,
+    /// The object as it was before an update, in the same surroundings.
+    pub(super) before: Option<Scene>,
+    /// Its namespace, for the labels.
+    pub(super) namespace: Sighting<Object>,
+}
+
+/// Why a Secret is unknown that was not even looked at.
+pub(crate) const BUDGET_USED_UP: &str = "the review names more Secrets than one review may look at";
+
+/// A Secret's namespace and name.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Key {
+    namespace: String,
+    name: String,
+}
+
+impl Key {
+    fn of(reference: &Reference) -> Self {
+        Self { namespace: reference.namespace.clone(), name: reference.secret.clone() }
+    }
+}
+
+/// Looks up everything around `subject`: first the namespace, the Secrets that it names and who
+/// names it; then, where a Secret is not to be seen, what would make it or was meant.
+pub(super) async fn gather(
+    subject: &Subject,
+    surroundings: &Surroundings,
+    mode: &Mode,
+    now: i64,
+) -> Gathered {
+    let looks = Looks::new(surroundings, mode);
+    let namespace = looks.look(surroundings.namespace(&subject.namespace)).await;
+    let references = reference::of(&subject.object, &subject.namespace);
+    let before = subject.old.as_ref().map(|old| reference::of(old, &subject.namespace));
+    let keys: BTreeSet<Key> =
+        references.iter().chain(before.iter().flatten()).map(Key::of).collect();
+    let seen = looks.all(subject, keys).await;
+    let users = looks.users(subject).await;
+    let scene = |object: &Object, references: Vec<Reference>| Scene {
+        object: object.clone(),
+        namespace: subject.namespace.clone(),
+        operation: subject.operation,
+        setting: mode.setting,
+        references: references
+            .into_iter()
+            .filter_map(|reference| {
+                Some(seen.get(&Key::of(&reference))?.sight(object, reference, mode))
+            })
+            .collect(),
+        users: users.clone(),
+        now,
+    };
+    let before = subject.old.as_ref().zip(before).map(|(old, references)| scene(old, references));
+    Gathered { scene: scene(&subject.object, references), before, namespace }
+}
+
+/// What came of looking for one Secret.
+struct Seen {
+    secret: Sighting<Arc<SeenSecret>>,
+    maker: Sighting<Maker>,
+    nearest: Option<Nearest>,
+}
+
+impl Seen {
+    /// Whether something else may be about to write it.
+    fn may_be_awaited(&self) -> bool {
+        self.secret.found().is_none_or(|seen| seen.is_placeholder())
+    }
+
+    /// The same from the point of view of one reference, whose own annotations can name a maker.
+    fn sight(&self, object: &Object, reference: Reference, mode: &Mode) -> Sight {
+        let annotated = reference::maker_annotation(object, &reference, &mode.maker_annotations);
+        let maker = match annotated {
+            Some(annotation) if self.may_be_awaited() => {
+                Sighting::Found(Maker::Annotation(annotation))
+            }
+            _ => self.maker.clone(),
+        };
+        let (secret, nearest) = (self.secret.clone(), self.nearest.clone());
+        Sight { reference, secret, maker, nearest }
+    }
+}
+
+/// Looks that are counted, and bounded in time.
+struct Looks<'a> {
+    surroundings: &'a Surroundings,
+    left: AtomicUsize,
+    deadline: Option<Instant>,
+}
+
+impl<'a> Looks<'a> {
+    fn new(surroundings: &'a Surroundings, mode: &Mode) -> Self {
+        let deadline = mode.limits.deadline.map(|within| Instant::now() + within);
+        Self { surroundings, left: AtomicUsize::new(mode.limits.lookups), deadline }
+    }
+
+    /// The outcome of `looking`, or why it is unknown.
+    async fn look<T>(&self, looking: impl Future<Output = Sighting<T>>) -> Sighting<T> {
+        let take = |left: usize| left.checked_sub(1);
+        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+            return Sighting::Unknown(BUDGET_USED_UP.to_owned());
+        }
+        match self.deadline {
+            None => looking.await,
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, looking).await.unwrap_or_else(|_elapsed| {
+                    Sighting::Unknown("the API server did not answer in time".to_owned())
+                })
+            }
+        }
+    }
+
+    /// Every Secret at once; then, namespace by namespace, who makes those that are awaited; then
+    /// which one may have been meant instead.
+    async fn all(&self, subject: &Subject, keys: BTreeSet<Key>) -> BTreeMap<Key, Seen> {
+        let looking = keys.into_iter().map(|key| async move {
+            let found = self.look(self.surroundings.secret(&key.namespace, &key.name)).await;
+            let secret = found.map(|secret| Arc::new(SeenSecret::new(secret)));
+            (key, Seen { secret, maker: Sighting::Missing, nearest: None })
+        });
+        let mut seen: BTreeMap<Key, Seen> = join_all(looking).await.into_iter().collect();
+        let mut awaited: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (key, _) in seen.iter().filter(|(_, seen)| seen.may_be_awaited()) {
+            awaited.entry(&key.namespace).or_default().insert(&key.name);
+        }
+        let mut makers = BTreeMap::new();
+        for (namespace, names) in awaited {
+            let found = self.look(self.surroundings.makers(namespace, &names)).await;
+            makers.insert(namespace.to_owned(), found);
+        }
+        for (key, seen) in &mut seen {
+            let Some(found) = makers.get(&key.namespace) else { continue };
+            seen.maker = match found {
+                Sighting::Unknown(why) => Sighting::Unknown(why.clone()),
+                Sighting::Missing => Sighting::Missing,
+                Sighting::Found(makers) => makers
+                    .get(&key.name)
+                    .map_or(Sighting::Missing, |it| Sighting::Found(Maker::Object(it.clone()))),
+            };
+        }
+        self.add_nearest(subject, &mut seen).await;
+        seen
+    }
+
+    async fn add_nearest(&self, subject: &Subject, seen: &mut BTreeMap<Key, Seen>) {
+        for (key, seen) in seen {
+            if seen.secret.found().is_none() && seen.maker.found().is_none() {
+                let nearest =
+                    self.surroundings.nearest_secret(&subject.requester, &key.namespace, &key.name);
+                let found = self.look(async { Sighting::from(nearest.await) }).await;
+                seen.nearest = found.into_found();
+            }
+        }
+    }
+
+    /// The places that name the Secret which `subject` is.
+    async fn users(&self, subject: &Subject) -> Sighting<Vec<User>> {
+        let object = &subject.object;
+        if !object.is("", "Secret") || object.name().is_empty() {
+            return Sighting::Found(Vec::new());
+        }
+        let readers = self.surroundings.readers(&subject.namespace, object.name());
+        self.look(readers).await.map(|readers| {
+            readers
+                .iter()
+                .flat_map(|reader| users(reader, &subject.namespace, object.name()))
+                .collect()
+        })
+    }
+}
+
+fn users(reader: &Object, namespace: &str, secret: &str) -> Vec<User> {
+    let of_this =
+        |reference: &Reference| reference.secret == secret && reference.namespace == namespace;
+    // A reader on its way out, or about to lose the reference, is not asked about.
+    if reader.is_being_deleted() {
+        return Vec::new();
+    }
+    let object = reader.reference(namespace);
+    reference::of(reader, namespace)
+        .into_iter()
+        .filter(of_this)
+        .map(|reference| User { object: object.clone(), reference })
+        .collect()
+}

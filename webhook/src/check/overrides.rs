@@ -1,0 +1,174 @@
+//! What namespace and object ask to leave alone. Every request that is granted is noted for the
+//! audit log, and none of them reaches what is about lasthop's own safety.
+
+use std::collections::BTreeMap;
+
+use lasthop_contract::annotation::{IGNORE, MISSING_SECRET, VALIDATE};
+use lasthop_contract::text::escape;
+
+use super::ratchet::soften;
+use super::{DryRun, Judgement, Mode, Subject, Validate};
+use crate::finding::{Finding, Scope, Severity};
+use crate::object::Object;
+use crate::rules::{bad_override, secret_missing};
+use crate::surroundings::Sighting;
+
+/// Takes back what labels, annotations and a dry-run take back.
+pub(super) fn apply(
+    subject: &Subject,
+    namespace: &Sighting<Object>,
+    mode: &Mode,
+    judgement: &mut Judgement,
+) {
+    ignore(subject, judgement);
+    missing_secret(subject, namespace, judgement);
+    validate(subject, namespace, mode, judgement);
+}
+
+/// `lasthop.dev/ignore: "LH206: reason, LH208: reason"`.
+fn ignore(subject: &Subject, judgement: &mut Judgement) {
+    let Some(wish) = subject.object.annotation(IGNORE) else { return };
+    let (ignored, complaints) = read_ignore(wish);
+    for complaint in complaints {
+        judgement.findings.push(bad_override::on_object(subject, IGNORE, complaint));
+    }
+    for (code, reason) in ignored {
+        let count = judgement.findings.len();
+        judgement
+            .findings
+            .retain(|finding| finding.scope == Scope::Safety || finding.code.to_string() != code);
+        if judgement.findings.len() < count {
+            judgement.note("ignored", &format!("{code}: {}", escape(reason)));
+        }
+    }
+}
+
+/// The codes with their reasons, and what is wrong with the rest. A comma ends a reason only where
+/// another code follows.
+fn read_ignore(wish: &str) -> (BTreeMap<String, &str>, Vec<String>) {
+    let mut ignored = BTreeMap::new();
+    let mut complaints = Vec::new();
+    let starts: Vec<usize> = std::iter::once(0)
+        .chain(wish.match_indices([',', '\n']).filter_map(|(at, _)| {
+            let rest = wish.get(at + 1..)?;
+            is_code(rest.trim_start().get(..5)?).then_some(at + 1)
+        }))
+        .collect();
+    let ends = starts.iter().skip(1).map(|next| next - 1).chain([wish.len()]);
+    for (start, end) in starts.iter().zip(ends) {
+        let entry = wish.get(*start..end).unwrap_or_default().trim();
+        let (code, reason) = entry.split_once(':').unwrap_or((entry, ""));
+        let (code, reason) = (code.trim(), reason.trim());
+        let known =
+            is_code(code) && crate::rules::RULES.iter().any(|rule| rule.code.to_string() == code);
+        if !known {
+            complaints.push(format!("`{}` is no finding code", escape(code)));
+        } else if reason.is_empty() {
+            complaints.push(format!("{code} is not ignored without a reason"));
+        } else {
+            ignored.insert(code.to_owned(), reason);
+        }
+    }
+    (ignored, complaints)
+}
+
+fn is_code(word: &str) -> bool {
+    word.len() == 5
+        && word.strip_prefix("LH").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// `lasthop.dev/missing-secret`, on the object or else on its namespace; and a dry-run.
+fn missing_secret(subject: &Subject, namespace: &Sighting<Object>, judgement: &mut Judgement) {
+    let is_missing = |finding: &Finding| {
+        finding.code == secret_missing::RULE.code && finding.scope == Scope::Configuration
+    };
+    if subject.dry_run == DryRun::Yes {
+        soften(judgement, "a dry-run, the Secret may come with the same apply", is_missing);
+    }
+    let own = subject.object.annotation(MISSING_SECRET);
+    let labels = namespace.found().map(Object::labels).unwrap_or_default();
+    let Some(wish) = own.or_else(|| labels.get(MISSING_SECRET).copied()) else { return };
+    match Validate::parse(wish) {
+        Some(Validate::Enforce) => {}
+        Some(Validate::Warn) => soften(judgement, "missing-secret is warn", is_missing),
+        Some(Validate::Off) => {
+            let count = judgement.findings.len();
+            judgement.findings.retain(|finding| !is_missing(finding));
+            if judgement.findings.len() < count {
+                judgement.note("ignored", "LH201: missing-secret is off");
+            }
+        }
+        None if own.is_some() => judgement.findings.push(bad_override::on_object(
+            subject,
+            MISSING_SECRET,
+            complaint(wish),
+        )),
+        None => judgement.findings.push(bad_override::on_namespace(
+            subject,
+            MISSING_SECRET,
+            &complaint(wish),
+        )),
+    }
+}
+
+fn complaint(wish: &str) -> String {
+    format!("`{}` is none of `enforce`, `warn` and `off`", escape(wish))
+}
+
+/// The label `lasthop.dev/validate`, `--default-validate` and `--minimum-validate`.
+fn validate(
+    subject: &Subject,
+    namespace: &Sighting<Object>,
+    mode: &Mode,
+    judgement: &mut Judgement,
+) {
+    let labels = namespace.found().map(Object::labels).unwrap_or_default();
+    let wish = labels.get(VALIDATE).copied();
+    let level = match wish.map(|wish| (wish, Validate::parse(wish))) {
+        None => mode.default_validate,
+        Some((_, Some(level))) => level,
+        Some((wish, None)) => {
+            let finding = bad_override::on_namespace(subject, VALIDATE, &complaint(wish));
+            judgement.findings.push(finding);
+            mode.default_validate
+        }
+    };
+    let is_ours = |finding: &Finding| finding.scope == Scope::Configuration;
+    match level.max(mode.minimum_validate) {
+        Validate::Enforce => {}
+        Validate::Warn => soften(judgement, "validate is warn", is_ours),
+        Validate::Off => {
+            let errors = judgement.of(Severity::Error).filter(|finding| is_ours(finding)).count();
+            judgement.findings.retain(|finding| !is_ours(finding));
+            if errors > 0 {
+                judgement.note("ignored", &format!("{errors} errors: validate is off"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_ignore;
+
+    #[test]
+    fn an_ignored_code_needs_a_reason() {
+        let (ignored, complaints) =
+            read_ignore("LH206: the host is AWS's, see wiki, LH207: test,LH208, LH999: x");
+        assert_eq!(ignored.get("LH206"), Some(&"the host is AWS's, see wiki"));
+        assert_eq!(ignored.get("LH207"), Some(&"test"));
+        assert_eq!(ignored.len(), 2);
+        assert_eq!(
+            complaints,
+            ["LH208 is not ignored without a reason", "`LH999` is no finding code"]
+        );
+    }
+
+    #[test]
+    fn hostile_annotations_are_complained_about() {
+        for wish in ["", ",", ":::", "LH206", "ä,ö,LHü99: x", "LH2\u{1b}[0m: y", ",LH206:"] {
+            let (ignored, complaints) = read_ignore(wish);
+            assert!(ignored.is_empty() && !complaints.is_empty(), "{wish:?}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `networking.k8s.io` Ingress: `spec.tls[]` and the hosts of its rules.
+//!
+//! <https://kubernetes.io/docs/concepts/services-networking/ingress/#tls>
+
+use serde_json::Value;
+
+use super::{HostAt, Reference, Role};
+use crate::object::Object;
+use crate::path::FieldPath;
+
+/// What rules read of an Ingress, of whatever version and however badly written.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Ingress {
+    /// `spec.tls[]`.
+    pub tls: Vec<TlsItem>,
+    /// The hosts of `spec.rules[]`.
+    pub rules: Vec<HostAt>,
+    /// Whether it also takes requests for hosts that no rule names: a rule without host, or a
+    /// default backend.
+    pub catches_all: bool,
+    /// Fields that are not of the type they should have.
+    pub mistyped: Vec<Mistyped>,
+}
+
+/// One item of `spec.tls[]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsItem {
+    /// `spec.tls[i]`.
+    pub path: FieldPath,
+    /// Its `hosts`.
+    pub hosts: Vec<HostAt>,
+    /// Its `secretName`, unless empty.
+    pub secret: Option<String>,
+}
+
+/// A field of a wrong type.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mistyped {
+    /// The field.
+    pub path: FieldPath,
+    /// What should stand there.
+    pub expected: &'static str,
+    /// What does.
+    pub found: &'static str,
+}
+
+/// Whether `object` is an Ingress in some version.
+pub fn is_ingress(object: &Object) -> bool {
+    object.kind() == "Ingress" && matches!(object.group(), "networking.k8s.io" | "extensions")
+}
+
+impl Ingress {
+    /// Reads `object`, if it is an Ingress.
+    pub fn read(object: &Object) -> Option<Self> {
+        if !is_ingress(object) {
+            return None;
+        }
+        let mut reader = Reader { top: &object.0, mistyped: Vec::new() };
+        let spec = FieldPath::of(["spec"]);
+        let tls = reader.items(&spec.key("tls"), "a list of items with `hosts` and `secretName`");
+        let tls = tls.into_iter().map(|path| reader.tls_item(path)).collect();
+        let mut rules = Vec::new();
+        let mut catches_all = ["defaultBackend", "backend"]
+            .iter()
+            .any(|name| spec.key(name).find(&object.0).is_some_and(|it| !it.is_null()));
+        for path in reader.items(&spec.key("rules"), "a list of rules") {
+            let path = path.key("host");
+            match reader.text(&path) {
+                Some(host) if !host.is_empty() => rules.push(HostAt { host, path }),
+                _ => catches_all = true,
+            }
+        }
+        Some(Self { tls, rules, catches_all, mistyped: reader.mistyped })
+    }
+}
+
+/// The references of an Ingress.
+pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
+    let Some(ingress) = Ingress::read(object) else { return Vec::new() };
+    ingress
+        .tls
+        .into_iter()
+        .filter_map(|item| {
+            Some(Reference {
+                path: item.path.key("secretName"),
+                namespace: namespace.to_owned(),
+                secret: item.secret?,
+                hosts: item.hosts,
+                role: Role::IngressServer,
+            })
+        })
+        .collect()
+}
+
+/// Reads fields and collects those of a wrong type; an absent field and `null` are the same.
+struct Reader<'a> {
+    top: &'a Value,
+    mistyped: Vec<Mistyped>,
+}
+
+impl Reader<'_> {
+    fn tls_item(&mut self, path: FieldPath) -> TlsItem {
+        let item = path.find(self.top).unwrap_or(&Value::Null);
+        if !item.is_object() {
+            self.wrong(&path, "a mapping with `hosts` and `secretName`", item);
+        }
+        let hosts = self.items(&path.key("hosts"), "a list of hosts");
+        let hosts = hosts
+            .into_iter()
+            .filter_map(|path| Some(HostAt { host: self.text(&path)?, path }))
+            .collect();
+        let secret = self.text(&path.key("secretName")).filter(|name| !name.is_empty());
+        TlsItem { path, hosts, secret }
+    }
+
+    fn items(&mut self, path: &FieldPath, expected: &'static str) -> Vec<FieldPath> {
+        match path.find(self.top) {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) => (0..items.len()).map(|at| path.index(at)).collect(),
+            Some(other) => {
+                self.wrong(path, expected, other);
+                Vec::new()
+            }
+        }
+    }
+
+    fn text(&mut self, path: &FieldPath) -> Option<String> {
+        match path.find(self.top)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => {
+                self.wrong(path, "a text", other);
+                None
+            }
+        }
+    }
+
+    fn wrong(&mut self, path: &FieldPath, expected: &'static str, found: &Value) {
+        let found = match found {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a text",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "a mapping",
+        };
+        self.mistyped.push(Mistyped { path: path.clone(), expected, found });
+    }
+}

@@ -1,0 +1,55 @@
+//! LH216: a wish to leave findings alone that cannot be granted.
+
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::escape;
+
+use super::Rule;
+use crate::check::Subject;
+use crate::finding::{Finding, Severity};
+use crate::path::FieldPath;
+
+pub(crate) static RULE: Rule = Rule {
+    code: Code(216),
+    name: "bad-override",
+    summary: "a label or annotation that asks to leave findings alone is not understood",
+    why: "`lasthop.dev/ignore`, `lasthop.dev/missing-secret` and `lasthop.dev/validate` take findings back. A \
+          value that is not understood takes nothing back, so the request is refused although somebody \
+          meant it to pass, or findings come although they were thought to be off. An ignored code needs a \
+          reason, because whoever reads the manifest in a year has to know whether it still holds.",
+    example: "\
+metadata:
+  annotations:
+    lasthop.dev/ignore: LH208",
+    cure: "\
+metadata:
+  annotations:
+    lasthop.dev/ignore: \"LH208: the redirect host is served by the CDN\"",
+    judge: None,
+};
+
+/// The finding at an annotation of the object itself.
+pub(crate) fn on_object(subject: &Subject, annotation: &str, complaint: String) -> Finding {
+    let object = subject.object.reference(&subject.namespace);
+    let path = FieldPath::annotation(annotation);
+    Finding::new(RULE.code, Severity::Warning, object, path, complaint)
+        .help(help(annotation))
+        .safety()
+}
+
+/// The finding at a label of the object's namespace.
+pub(crate) fn on_namespace(subject: &Subject, label: &str, complaint: &str) -> Finding {
+    let object = subject.object.reference(&subject.namespace);
+    let message =
+        format!("label `{label}` of namespace `{}`: {complaint}", escape(&subject.namespace));
+    Finding::new(RULE.code, Severity::Warning, object, FieldPath::default(), message)
+        .help(help(label))
+        .safety()
+}
+
+fn help(name: &str) -> String {
+    if name == lasthop_contract::annotation::IGNORE {
+        format!("write `{name}: \"LH208: why it is right here\"`, several with commas between them")
+    } else {
+        format!("write `{name}: warn`, or `enforce` or `off`")
+    }
+}

@@ -1,0 +1,98 @@
+//! LH201: the Secret is not there.
+
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::escape;
+
+use super::Rule;
+use crate::check::{Nearest, Scene, Setting, Sight};
+use crate::finding::Finding;
+use crate::surroundings::Sighting;
+
+pub(crate) static RULE: Rule = Rule {
+    code: Code(201),
+    name: "secret-missing",
+    summary: "the Secret that is named does not exist",
+    why: "The API server stores an Ingress without looking at its Secrets. The controller finds none, \
+          so it serves its own default certificate: browsers show \"Kubernetes Ingress Controller Fake \
+          Certificate\", an AVI virtual service for the host is not created at all, and a pod that \
+          mounts the Secret hangs in `ContainerCreating`. A Secret is looked for in the namespace of \
+          the object that names it, never in another one.",
+    example: "\
+# Secret app-router-tls in namespace application, Ingress in namespace web:
+spec:
+  tls:
+  - hosts: [shop.example.com]
+    secretName: router-tls",
+    cure: "Write the name of a Secret of the same namespace, or make the Secret first: `kubectl create secret \
+           tls router-tls -n web --cert=FILE --key=FILE`. Where something makes it that lasthop does not \
+           know, `lasthop.dev/missing-secret: warn` on the Ingress or its namespace turns the error into \
+           a warning. In a dry-run it is a warning already: the same apply may bring the Secret.",
+    judge: Some(judge),
+};
+
+fn judge(scene: &Scene) -> Vec<Finding> {
+    scene.references.iter().filter_map(|sight| judge_one(scene, sight)).collect()
+}
+
+fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
+    let reference = &sight.reference;
+    let (name, namespace) = (escape(&reference.secret), escape(&reference.namespace));
+    if super::placeholder::is_placeholder(&reference.secret)
+        || super::secret_name::fault(sight).is_some()
+    {
+        return None;
+    }
+    let path = reference.path.clone();
+    let finding = match (&sight.secret, &sight.maker) {
+        (Sighting::Found(_), _) | (_, Sighting::Found(_)) => return None,
+        (Sighting::Missing, Sighting::Missing) => {
+            let message = format!("Secret `{name}` does not exist in namespace `{namespace}`");
+            RULE.error(scene, path, message)
+        }
+        (Sighting::Missing, Sighting::Unknown(why)) => RULE.warning(
+            scene,
+            path,
+            format!(
+                "Secret `{name}` does not exist in namespace `{namespace}`, and whether something \
+                 makes it could not be found out: {why}"
+            ),
+        ),
+        // Nobody knows whether it is there, but a slip of the pen is likely.
+        (Sighting::Unknown(_), _) if sight.nearest.is_some() && scene.setting == Setting::Files => {
+            let message =
+                format!("Secret `{name}` of namespace `{namespace}` is not among the files");
+            RULE.warning(scene, path, message)
+        }
+        (Sighting::Unknown(_), _) => return None,
+    };
+    let finding = finding.help(help(scene, sight));
+    match &sight.nearest {
+        Some(Nearest { namespace, name }) if *namespace == reference.namespace => {
+            Some(finding.suggest(format!("secretName: {}", escape(name))))
+        }
+        _ => Some(finding),
+    }
+}
+
+fn help(scene: &Scene, sight: &Sight) -> String {
+    let reference = &sight.reference;
+    let (name, namespace) = (escape(&reference.secret), escape(&reference.namespace));
+    let kind = escape(scene.object.kind());
+    match &sight.nearest {
+        Some(near) if near.namespace == reference.namespace => {
+            format!("did you mean `{}`?", escape(&near.name))
+        }
+        Some(near) => {
+            let (there, near) = (escape(&near.namespace), escape(&near.name));
+            format!(
+                "there is `{near}` in namespace `{there}`, but this {kind} reads Secrets of namespace \
+                 `{namespace}` only: create `{name}` there, or move the {kind} to namespace `{there}` and \
+                 write `secretName: {near}`"
+            )
+        }
+        None => format!(
+            "create it first, or apply again once it is there: \
+             `kubectl create secret tls {name} -n {namespace} --cert=FILE --key=FILE`"
+        ),
+    }
+}
