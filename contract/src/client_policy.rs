@@ -62,8 +62,9 @@ impl ClientEku {
 
     fn allows(self, purpose: &Purpose) -> bool {
         match (self, purpose) {
-            (Self::Client, Purpose::Client) | (Self::Server, Purpose::Server) => true,
-            (Self::Either, Purpose::Client | Purpose::Server | Purpose::Any) => true,
+            (Self::Client, Purpose::Client)
+            | (Self::Server, Purpose::Server)
+            | (Self::Either, Purpose::Client | Purpose::Server | Purpose::Any) => true,
             (Self::Client | Self::Server | Self::Either, _) => false,
         }
     }

@@ -132,7 +132,7 @@ fn join(
     Some(Credential { form, chain: chain.to_vec(), certified })
 }
 
-/// Trusted CAs and revocation lists of a Secret or ConfigMap.
+/// Trusted CAs and revocation lists of a Secret or `ConfigMap`.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     /// The CA certificates.

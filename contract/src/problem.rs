@@ -177,6 +177,7 @@ impl Problem {
     }
 
     /// What is wrong, as a phrase in lower case.
+    #[expect(clippy::too_many_lines, reason = "a table: one phrase a fault")]
     pub fn message(&self) -> String {
         let key = &self.key;
         match &self.fault {
@@ -299,6 +300,7 @@ impl Problem {
     }
 
     /// What to do about it; where a command can do it, the command.
+    #[expect(clippy::too_many_lines, reason = "a table: one phrase a fault")]
     pub fn help(&self) -> String {
         let key = &self.key;
         match &self.fault {

@@ -82,7 +82,7 @@ pub struct Terminate {
     pub identity_headers: Vec<IdentityHeader>,
 }
 
-/// The application's address: a port on localhost, tried on 127.0.0.1 first and then on ::1, or an
+/// The application's address: a port on localhost, tried on 127.0.0.1 first and then on `::1`, or an
 /// address written in full.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -112,7 +112,7 @@ impl Forward {
 pub struct Clients {
     /// Whether a certificate is asked for.
     pub auth: ClientAuth,
-    /// The Secret (or ConfigMap) with the CAs to which a client's chain must lead.
+    /// The Secret (or `ConfigMap`) with the CAs to which a client's chain must lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret: Option<String>,
     /// The identities that may come in.

@@ -113,7 +113,7 @@ impl Curl {
             .run();
         let facts: Value = serde_json::from_str(&finished.stdout).unwrap_or(Value::Null);
         let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();
-        let (headers, trailers) = blocks(&String::from_utf8_lossy(&read(&head)));
+        let Head { headers, trailers } = Head::parse(&String::from_utf8_lossy(&read(&head)));
         Answer {
             exit: finished.code(),
             status: facts["http_code"].as_u64().and_then(|it| it.try_into().ok()).unwrap_or(0),
@@ -196,20 +196,25 @@ impl Answer {
 
 /// Headers of the last answer (one `100 Continue` may stand before it) and trailers, which curl
 /// writes behind them.
-fn blocks(text: &str) -> (Vec<(String, String)>, Vec<(String, String)>) {
-    let mut headers = Vec::new();
-    let mut trailers = Vec::new();
-    for block in text.split("\r\n\r\n") {
-        let is_head = block.starts_with("HTTP/");
-        let fields = block.lines().filter_map(|line| line.split_once(':'));
-        let fields =
-            fields.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-        if is_head {
-            headers = fields.collect();
-            trailers.clear();
-        } else {
-            trailers.extend(fields);
+#[derive(Default)]
+struct Head {
+    headers: Vec<(String, String)>,
+    trailers: Vec<(String, String)>,
+}
+
+impl Head {
+    fn parse(text: &str) -> Self {
+        let mut head = Self::default();
+        for block in text.split("\r\n\r\n") {
+            let fields = block.lines().filter_map(|line| line.split_once(':'));
+            let fields =
+                fields.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
+            if block.starts_with("HTTP/") {
+                head = Self { headers: fields.collect(), trailers: Vec::new() };
+            } else {
+                head.trailers.extend(fields);
+            }
         }
+        head
     }
-    (headers, trailers)
 }

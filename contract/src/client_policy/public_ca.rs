@@ -5,10 +5,17 @@ use std::sync::LazyLock;
 
 use crate::credential::Certificate;
 
-/// Subjects and keys of the Mozilla roots, as DER contents without the outer header.
-static ROOTS: LazyLock<(BTreeSet<&'static [u8]>, BTreeSet<&'static [u8]>)> = LazyLock::new(|| {
+/// What is known of the Mozilla roots, as DER contents without the outer header.
+struct Roots {
+    subjects: BTreeSet<&'static [u8]>,
+    keys: BTreeSet<&'static [u8]>,
+}
+
+static ROOTS: LazyLock<Roots> = LazyLock::new(|| {
     let roots = webpki_roots::TLS_SERVER_ROOTS.iter();
-    roots.map(|root| (root.subject.as_ref(), root.subject_public_key_info.as_ref())).unzip()
+    let (subjects, keys) =
+        roots.map(|root| (root.subject.as_ref(), root.subject_public_key_info.as_ref())).unzip();
+    Roots { subjects, keys }
 });
 
 /// Roots that are not in the trust stores yet, but already issue to the public.
@@ -17,7 +24,7 @@ const COMING_ROOTS: [&str; 2] = ["Root YE", "Root YR"];
 /// Whether `authority` is a Mozilla root, or was issued by one: such a CA vouches for whoever
 /// controls a domain name, which authenticates nobody in particular.
 pub fn is_public_ca(authority: &Certificate) -> bool {
-    let (subjects, keys) = &*ROOTS;
+    let Roots { subjects, keys } = &*ROOTS;
     let is_coming =
         |name: &str| name.contains("ISRG") && COMING_ROOTS.iter().any(|root| name.contains(root));
     keys.contains(contents(authority.spki()))

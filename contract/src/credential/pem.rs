@@ -38,7 +38,7 @@ fn blocks(bytes: &[u8]) -> Blocks {
             Ok((SectionKind::Crl, der)) => blocks.lists.push(der),
             Ok((kind, der)) => blocks.keys.extend(PrivateKeyDer::from_pem(kind, der)),
             Err(error) => {
-                blocks.broken = Some(broken(error));
+                blocks.broken = Some(broken(&error));
                 break;
             }
         }
@@ -47,7 +47,7 @@ fn blocks(bytes: &[u8]) -> Blocks {
 }
 
 /// The parser's errors hold raw lines of the input, which might be a key: only their kind is told.
-fn broken(error: PemError) -> String {
+fn broken(error: &PemError) -> String {
     match error {
         PemError::MissingSectionEnd { .. } => {
             "a `-----BEGIN` line has no `-----END` line".to_owned()
