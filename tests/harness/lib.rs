@@ -7,9 +7,11 @@
 pub mod app;
 pub mod curl;
 pub mod golden;
+pub mod kubelet;
 pub mod kubernetes;
 pub mod openssl;
 pub mod pki;
 pub mod process;
 pub mod secret_dir;
 pub mod skip;
+pub mod webhook;

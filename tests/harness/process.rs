@@ -327,10 +327,12 @@ impl Capture {
 /// The path of a program of this workspace, as `cargo build --workspace` leaves it.
 ///
 /// cargo tells a test only of the programs in its own package, so the place is found from the test
-/// itself: `target/PROFILE/deps/TEST` and `target/PROFILE/NAME`.
+/// itself: `target/PROFILE/deps/TEST` (or `target/PROFILE/DEMO`) and `target/PROFILE/NAME`.
 pub fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/PROFILE/deps");
+    let folder = test.parent().expect("a program lies in a folder");
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let profile = profile.expect("a test lies in target/PROFILE/deps");
     let path = profile.join(name);
     assert!(path.is_file(), "there is no {}: run `cargo build --workspace` first", path.display());
     if let Some(source) = newer_source(&path) {

@@ -1,0 +1,372 @@
+//! The story, step by step. Each step looks at what it shows, and ends the story where it is wrong.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use lasthop_tests::app::App;
+use lasthop_tests::curl::{Answer, Curl};
+use lasthop_tests::golden;
+use lasthop_tests::kubelet::{Kubelet, sidecar_of, variable};
+use lasthop_tests::openssl::{self, SClient};
+use lasthop_tests::process::{PATIENCE, Program, Running};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::cast::{ALB_HOST, Cast, GATEWAY, GATEWAY_SECRET, Pair};
+use crate::stage::{self, Stage, documents};
+use crate::terminal::Terminal;
+
+const NGINX: &str = "manifests/examples/nginx-tls-ingress";
+const HTTPBIN: &str = "manifests/examples/iks-alb-httpbin";
+const MOUNT_ROOT: &str = "/var/run/secrets/lasthop.dev";
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wishes {
+    pub(crate) cluster: bool,
+    pub(crate) keep: bool,
+}
+
+/// Tells the story; the error says what was not as it should be.
+pub(crate) fn tell(terminal: &mut Terminal, wishes: Wishes) -> Result<()> {
+    let folder = TempDir::with_prefix("lasthop-demo-")?;
+    terminal.say(
+        "lasthop brings TLS to the last hop: it refuses TLS configuration that cannot work, at \
+         kubectl apply, and it ends TLS beside the application, in its pod.",
+    );
+    let cast = Cast::prepare(folder.path())?;
+    let stage = Stage::raise(terminal, folder.path(), &cast, wishes.cluster)?;
+    refuse_and_admit(terminal, &stage)?;
+    let pod = inject(terminal, &stage, folder.path())?;
+    let mut scene = Scene::start(terminal, &pod, folder.path(), &cast)?;
+    let_the_balancer_in(terminal, &scene, &cast)?;
+    keep_strangers_out(terminal, &mut scene, &cast)?;
+    rotate(terminal, &mut scene, &cast)?;
+    scene.stop(terminal)?;
+    stage.strike();
+    terminal.end("That is the main job");
+    if wishes.keep {
+        terminal.say(&format!("The demo's folder: {}", folder.keep().display()));
+    }
+    Ok(())
+}
+
+fn refuse_and_admit(terminal: &mut Terminal, stage: &Stage) -> Result<()> {
+    terminal.step("A TLS Ingress as a popular tutorial writes it is refused at kubectl apply");
+    let wrong = Path::new(NGINX).join("as-written.yaml");
+    terminal.file(&excerpt(&wrong, "spec:", "rules:")?);
+    terminal.command(&format!("kubectl apply -f {}", wrong.display()));
+    let answer = stage.apply(&wrong)?;
+    terminal.answer(&answer.text);
+    ensure!(!answer.admitted, "the Ingress was admitted");
+    ensure!(answer.text.contains("app-router-tls"), "the nearest Secret is not named");
+
+    terminal.step("Corrected as the message says, it is admitted");
+    let right = Path::new(NGINX).join("corrected.yaml");
+    terminal.file(&excerpt(&right, "spec:", "rules:")?);
+    terminal.command(&format!("kubectl apply -f {}", right.display()));
+    let answer = stage.apply(&right)?;
+    terminal.answer(&answer.text);
+    ensure!(answer.admitted, "the corrected Ingress was refused");
+    Ok(())
+}
+
+/// The lines from the one that begins with `from` to the one before `until`.
+fn excerpt(file: &Path, from: &str, until: &str) -> Result<String> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let lines = text.lines().skip_while(|line| !line.starts_with(from));
+    let lines = lines.take_while(|line| !line.trim_start().starts_with(until));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn inject(terminal: &mut Terminal, stage: &Stage, folder: &Path) -> Result<Value> {
+    terminal.step("A Deployment with three annotations gets the sidecar into its pods");
+    let example = Path::new(HTTPBIN).join("workload.yaml");
+    let objects = documents(&example)?;
+    let mut deployment = objects.into_iter().next().context("the example holds a Deployment")?;
+    let ports = Ports::choose()?;
+    let template = &mut deployment["spec"]["template"];
+    template["metadata"]["annotations"]["lasthop.dev/ports"] =
+        format!("{}:{}", ports.tls, ports.app).into();
+    template["metadata"]["annotations"]["lasthop.dev/redirect-port"] =
+        ports.redirect.to_string().into();
+    template["metadata"]["annotations"]["lasthop.dev/status-port"] =
+        ports.status.to_string().into();
+    template["spec"]["containers"][0]["ports"][0]["containerPort"] = ports.app.into();
+    let annotations = serde_saphyr::to_string(&template["metadata"]["annotations"])?;
+    terminal.file(&annotations);
+    let file = folder.join("httpbin.yaml");
+    fs::write(&file, serde_saphyr::to_string(&deployment)?)?;
+    terminal.command("kubectl apply -f httpbin.yaml");
+    let answer = stage.apply(&file)?;
+    terminal.answer(&answer.text);
+    ensure!(answer.admitted, "the Deployment was refused");
+
+    let pod = stage::pod_of(&deployment);
+    let stored = stage.create_pod(&pod)?;
+    terminal.say("What the webhook changed in the pod:");
+    let before = stage.without_sidecar(&pod, &stored);
+    let [before, after] = [before, shortened(&stored)].map(|it| serde_saphyr::to_string(&it));
+    terminal.diff(&golden::diff(&before?, &after?));
+    Ok(stored)
+}
+
+/// The pod with the sidecar's configuration cut short: it is one long line.
+fn shortened(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    for list in ["initContainers", "containers"] {
+        let containers = pod["spec"][list].as_array_mut().into_iter().flatten();
+        for variable in containers.filter_map(|it| it["env"].as_array_mut()).flatten() {
+            if variable["name"] == "LASTHOP_CONFIG" {
+                let text: String =
+                    variable["value"].as_str().unwrap_or_default().chars().take(60).collect();
+                variable["value"] = format!("{text}…").into();
+            }
+        }
+    }
+    pod
+}
+
+/// The ports of the pod, on this machine: the usual ones where they are free.
+struct Ports {
+    tls: u16,
+    redirect: u16,
+    status: u16,
+    app: u16,
+}
+
+impl Ports {
+    fn choose() -> Result<Self> {
+        let mut held = Vec::new();
+        let mut free = |wish: u16| -> Result<u16> {
+            let try_port = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            let listener = try_port(wish).or_else(|_taken| try_port(0))?;
+            let port = listener.local_addr()?.port();
+            held.push(listener);
+            Ok(port)
+        };
+        Ok(Self { tls: free(8443)?, redirect: free(8080)?, status: free(15443)?, app: free(8000)? })
+    }
+}
+
+/// The pod, running on this machine.
+struct Scene {
+    sidecar: Running,
+    kubelet: Kubelet,
+    door: Door,
+    _app: App,
+}
+
+/// Where the pod is reached.
+#[derive(Clone, Copy)]
+struct Door {
+    tls: SocketAddr,
+    redirect: SocketAddr,
+}
+
+impl Scene {
+    fn start(terminal: &mut Terminal, pod: &Value, folder: &Path, cast: &Cast) -> Result<Self> {
+        terminal.step("The sidecar runs with exactly the configuration found in that pod");
+        let container = sidecar_of(pod)?;
+        let document = variable(container, "LASTHOP_CONFIG")?;
+        let config: Value = serde_json::from_str(document)?;
+        let root = folder.join("secrets");
+        let mut kubelet = Kubelet::new(pod, container, MOUNT_ROOT, &root)?;
+        kubelet.sync(|kind, name| cast.secret(kind, name))?;
+
+        let port = |mode: &str| -> Result<SocketAddr> {
+            let listeners = config["listeners"].as_array().into_iter().flatten();
+            let listen =
+                listeners.filter(|it| it["mode"] == mode).find_map(|it| it["listen"].as_str());
+            let address: SocketAddr =
+                listen.with_context(|| format!("no {mode} listener"))?.parse()?;
+            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())))
+        };
+        let (tls, redirect) = (port("terminate")?, port("redirect")?);
+        let mut forward = config["listeners"].as_array().into_iter().flatten();
+        let forward = forward.find_map(|it| it["forward"].as_u64());
+        let app = u16::try_from(forward.context("no port of the application")?)?;
+        let app = App::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, app)));
+        terminal.command(&format!("lasthop-testapp --listen {}", app.address()));
+
+        terminal.command(
+            "LASTHOP_CONFIG=\"$(the pod's)\" lasthop-sidecar --secrets-root ./secrets --bind 127.0.0.1",
+        );
+        let mut sidecar = Program::ours("lasthop-sidecar")
+            .env("LASTHOP_CONFIG", document)
+            .arg("--secrets-root")
+            .arg(&root)
+            .args(["--bind", "127.0.0.1"])
+            .start();
+        let line = sidecar.wait_for_line(|line| {
+            line.contains("listening") && line.contains(&tls.port().to_string())
+        });
+        terminal.answer(&line);
+        Ok(Self { sidecar, kubelet, door: Door { tls, redirect }, _app: app })
+    }
+
+    fn stop(self, terminal: &mut Terminal) -> Result<()> {
+        terminal.step("SIGTERM: what is under way is finished, then it ends");
+        self.sidecar.terminate();
+        let finished = self.sidecar.finish();
+        ensure!(finished.status.success(), "the sidecar ended with {}", finished.status);
+        terminal.good("the sidecar ended by itself, with exit status 0");
+        Ok(())
+    }
+}
+
+impl Door {
+    /// A request to the TLS port, as the balancer makes it: with the edge's host, which is not in
+    /// the sidecar's certificate.
+    fn request(self, cast: &Cast, client: Option<&Pair>) -> Curl {
+        let curl = Curl::get(&format!("https://{GATEWAY}/headers"))
+            .at(self.tls)
+            .trust(cast.public_root())
+            .header(&format!("Host: {ALB_HOST}"));
+        match client {
+            Some(pair) => curl
+                .option("--cert", &pair.chain.display().to_string())
+                .option("--key", &pair.key.display().to_string()),
+            None => curl,
+        }
+    }
+
+    /// The serial number of the certificate that is served now.
+    fn served_serial(self, cast: &Cast) -> Result<String> {
+        let client = &cast.alb;
+        let handshake = SClient::to(self.tls)
+            .sni(GATEWAY)
+            .option("-cert", Some(&client.chain.display().to_string()))
+            .option("-key", Some(&client.key.display().to_string()))
+            .request(ALB_HOST, "/status/200")
+            .run();
+        let pem = handshake.output.split_once("-----BEGIN CERTIFICATE-----");
+        let pem = pem.and_then(|(_, rest)| rest.split_once("-----END CERTIFICATE-----"));
+        let (body, _) =
+            pem.with_context(|| format!("no certificate was served: {}", handshake.errors))?;
+        let pem = format!("-----BEGIN CERTIFICATE-----{body}-----END CERTIFICATE-----\n");
+        let serial = openssl::run(&["x509", "-noout", "-serial"], pem);
+        Ok(serial.trim().trim_start_matches("serial=").to_owned())
+    }
+}
+
+fn let_the_balancer_in(terminal: &mut Terminal, scene: &Scene, cast: &Cast) -> Result<()> {
+    terminal.step("The balancer calls, with the public server certificate that it has: let in");
+    terminal.command("openssl x509 -in alb.crt -noout -ext extendedKeyUsage,subjectAltName");
+    terminal.answer(&extensions(&cast.alb)?);
+    terminal.command(&format!("curl --cert alb.crt --key alb.key -H 'Host: {ALB_HOST}' …/headers"));
+    let answer = scene.door.request(cast, Some(&cast.alb)).run();
+    ensure!(answer.status == 200, "{answer:?}");
+    terminal.answer(&format!("HTTP {}", answer.status));
+    terminal.answer(&serde_json::to_string_pretty(&answer.json()["headers"])?);
+    ensure!(
+        answer.text().to_lowercase().contains("x-forwarded-client-cert"),
+        "the application was told nothing"
+    );
+    terminal
+        .good("the application knows who called; nginx, Envoy and stunnel refuse this certificate");
+    Ok(())
+}
+
+fn extensions(pair: &Pair) -> Result<String> {
+    let file = pair.chain.display().to_string();
+    let output = Program::at("openssl")
+        .args(["x509", "-in", &file, "-noout", "-ext", "extendedKeyUsage,subjectAltName"])
+        .run();
+    ensure!(output.status.success(), "{output}");
+    Ok(output.stdout)
+}
+
+fn keep_strangers_out(terminal: &mut Terminal, scene: &mut Scene, cast: &Cast) -> Result<()> {
+    terminal.step("Strangers are kept out, and the log says why");
+    for (who, client, code) in [
+        ("a stranger with a certificate of the same public CA", Some(&cast.stranger), "LH511"),
+        ("a client without a certificate", None, "LH501"),
+    ] {
+        let answer = scene.door.request(cast, client).run();
+        ensure!(answer.status == 0, "{who} was let in: {answer:?}");
+        terminal.command(&match client {
+            Some(_) => format!("curl --cert stranger.crt --key stranger.key …  # {who}"),
+            None => format!("curl …  # {who}"),
+        });
+        terminal.answer(&answer.error);
+        let line = scene.sidecar.wait_for_line(|line| line.contains(code));
+        terminal.log(&line, code);
+    }
+    let url = format!("http://{}/headers", scene.door.redirect);
+    let answer: Answer = Curl::get(&url).header(&format!("Host: {ALB_HOST}")).run();
+    terminal.command(&format!("curl -i -H 'Host: {ALB_HOST}' {url}  # plain HTTP"));
+    let location = answer.header("location").unwrap_or_default().to_owned();
+    terminal.answer(&format!("HTTP {}, location: {location}", answer.status));
+    ensure!((301..=308).contains(&answer.status) && location.starts_with("https://"), "{answer:?}");
+    Ok(())
+}
+
+fn rotate(terminal: &mut Terminal, scene: &mut Scene, cast: &Cast) -> Result<()> {
+    terminal.step("The certificate is replaced while requests flow");
+    let door = scene.door;
+    let old = door.served_serial(cast)?;
+    let (done, failed, stop) = (AtomicU32::new(0), AtomicU32::new(0), AtomicBool::new(false));
+    let kubelet = &mut scene.kubelet;
+    let call_on = || {
+        while !stop.load(Ordering::Relaxed) {
+            let good = door.request(cast, Some(&cast.alb)).run().status == 200;
+            (if good { &done } else { &failed }).fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let new = std::thread::scope(|scope| {
+        scope.spawn(call_on);
+        scope.spawn(call_on);
+        let outcome = replace(kubelet, door, cast, &old, &done);
+        stop.store(true, Ordering::Relaxed);
+        outcome
+    })?;
+    let (done, failed) = (done.into_inner(), failed.into_inner());
+    terminal.command("kubectl apply -f gateway-secret.yaml  # kubelet swaps ..data in one step");
+    terminal.answer(&format!("served before: serial {old}\nserved after:  serial {new}"));
+    ensure!(failed == 0, "{failed} of {} requests failed", done + failed);
+    terminal.good(&format!("{done} requests on as many connections meanwhile, none failed"));
+    Ok(())
+}
+
+/// Replaces the Secret as kubelet does once requests flow, and waits for the new certificate and
+/// for some requests more.
+fn replace(
+    kubelet: &mut Kubelet,
+    door: Door,
+    cast: &Cast,
+    old: &str,
+    done: &AtomicU32,
+) -> Result<String> {
+    wait_until("requests flow", || Ok(done.load(Ordering::Relaxed) >= 10))?;
+    let renewed = cast.renewed_gateway()?;
+    kubelet.sync(|kind, name| match (kind, name) {
+        ("Secret", GATEWAY_SECRET) => Some(renewed.clone()),
+        _ => cast.secret(kind, name),
+    })?;
+    let mut serial = old.to_owned();
+    wait_until("the new certificate is served", || {
+        serial = door.served_serial(cast)?;
+        Ok(serial != old)
+    })?;
+    let enough = done.load(Ordering::Relaxed) + 10;
+    wait_until("requests still flow", || Ok(done.load(Ordering::Relaxed) >= enough))?;
+    Ok(serial)
+}
+
+fn wait_until(what: &str, mut come_true: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !come_true()? {
+        ensure!(
+            Instant::now() < deadline,
+            "{} s have passed, and not yet: {what}",
+            PATIENCE.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

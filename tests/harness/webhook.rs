@@ -1,0 +1,107 @@
+//! `lasthop serve` on this machine, asked by a real API server: the webhook configurations of
+//! `manifests/base`, pointed at its address.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::kubernetes::{Cluster, root};
+use crate::process::{Program, Running};
+
+/// A running webhook.
+#[derive(Debug)]
+pub struct Webhook {
+    running: Running,
+    address: SocketAddr,
+    _home: TempDir,
+}
+
+impl Webhook {
+    /// Starts the webhook and points the cluster's webhook configurations at it.
+    pub fn on(cluster: &Cluster, arguments: &[&str]) -> Self {
+        let kubectl = |arguments: &[&str]| cluster.kubectl(arguments);
+        Self::start(&kubectl, Some(cluster.kubeconfig()), arguments)
+            .unwrap_or_else(|error| panic!("the webhook cannot be installed: {error:#}"))
+    }
+
+    /// The same with any `kubectl`, for a cluster that others started.
+    pub fn start(
+        kubectl: &dyn Fn(&[&str]) -> Program,
+        kubeconfig: Option<&Path>,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let home = TempDir::with_prefix("lasthop-webhook-")?;
+        let ca = home.path().join("ca.crt");
+        let own = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "lasthop-system" } });
+        apply(kubectl, &own)?;
+        let mut program = Program::ours("lasthop")
+            .args(["serve", "--listen", "127.0.0.1:0", "--tls-san", "127.0.0.1", "--ca-file"])
+            .arg(&ca)
+            .args(arguments);
+        if let Some(kubeconfig) = kubeconfig {
+            program = program.env("KUBECONFIG", kubeconfig);
+        }
+        let mut running = program.start();
+        let address = running.address("webhook");
+        let bundle = std::fs::read(&ca).context("the webhook wrote no CA")?;
+        for configuration in configurations(kubectl, address, &bundle)? {
+            apply(kubectl, &configuration)?;
+        }
+        Ok(Self { running, address, _home: home })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Running {
+        &mut self.running
+    }
+
+    /// Asks it to end and waits for that.
+    pub fn stop(self) {
+        self.running.terminate();
+        drop(self.running.finish());
+    }
+}
+
+fn apply(kubectl: &dyn Fn(&[&str]) -> Program, object: &Value) -> Result<()> {
+    let applied = kubectl(&["apply", "-f", "-"]).input(object.to_string()).run();
+    ensure!(applied.status.success(), "{applied}");
+    Ok(())
+}
+
+/// The webhook configurations of `manifests/base`, with the URL of a webhook outside the cluster.
+pub fn configurations(
+    kubectl: &dyn Fn(&[&str]) -> Program,
+    address: SocketAddr,
+    ca_bundle: &[u8],
+) -> Result<Vec<Value>> {
+    let rendered = kubectl(&["kustomize"]).arg(root().join("manifests/base")).run();
+    ensure!(rendered.status.success(), "{rendered}");
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered.stdout)?;
+    let mut configurations = Vec::new();
+    for mut object in objects {
+        let path = match object["kind"].as_str().unwrap_or_default() {
+            "MutatingWebhookConfiguration" => "mutate",
+            "ValidatingWebhookConfiguration" => "validate",
+            _ => continue,
+        };
+        for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+            webhook["clientConfig"] = json!({
+                "url": format!("https://{address}/{path}"),
+                "caBundle": STANDARD.encode(ca_bundle),
+            });
+        }
+        configurations.push(object);
+    }
+    ensure!(!configurations.is_empty(), "manifests/base holds no webhook configuration");
+    Ok(configurations)
+}
