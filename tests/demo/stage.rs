@@ -218,13 +218,3 @@ pub(crate) fn surrounding_objects(cast: &Cast) -> Vec<Value> {
     objects.extend(cast.secrets().iter().cloned());
     objects
 }
-
-/// The pod that a Deployment's controller would create.
-pub(crate) fn pod_of(deployment: &Value) -> Value {
-    let template = &deployment["spec"]["template"];
-    let mut metadata = template["metadata"].clone();
-    let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
-    metadata["generateName"] = format!("{name}-").into();
-    metadata["namespace"] = deployment["metadata"]["namespace"].clone();
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"] })
-}

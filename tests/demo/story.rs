@@ -1,28 +1,27 @@
 //! The story, step by step. Each step looks at what it shows, and ends the story where it is wrong.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use lasthop_tests::app::App;
 use lasthop_tests::curl::{Answer, Curl};
 use lasthop_tests::golden;
-use lasthop_tests::kubelet::{Kubelet, sidecar_of, variable};
+use lasthop_tests::kubelet::Kubelet;
 use lasthop_tests::openssl::{self, SClient};
+use lasthop_tests::pod::{PodOnHost, Ports, pod_of};
 use lasthop_tests::process::{PATIENCE, Program, Running};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cast::{ALB_HOST, Cast, GATEWAY, GATEWAY_SECRET, Pair};
-use crate::stage::{self, Stage, documents};
+use crate::stage::{Stage, documents};
 use crate::terminal::Terminal;
 
 const NGINX: &str = "manifests/examples/nginx-tls-ingress";
 const HTTPBIN: &str = "manifests/examples/iks-alb-httpbin";
-const MOUNT_ROOT: &str = "/var/run/secrets/lasthop.dev";
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +41,11 @@ pub(crate) fn tell(terminal: &mut Terminal, wishes: Wishes) -> Result<()> {
     let stage = Stage::raise(terminal, folder.path(), &cast, wishes.cluster)?;
     refuse_and_admit(terminal, &stage)?;
     let pod = inject(terminal, &stage, folder.path())?;
-    let mut scene = Scene::start(terminal, &pod, folder.path(), &cast)?;
-    let_the_balancer_in(terminal, &scene, &cast)?;
-    keep_strangers_out(terminal, &mut scene, &cast)?;
-    rotate(terminal, &mut scene, &cast)?;
-    scene.stop(terminal)?;
+    let (mut pod, door) = run(terminal, &pod, &cast)?;
+    let_the_balancer_in(terminal, door, &cast)?;
+    keep_strangers_out(terminal, door, &mut pod.sidecar, &cast)?;
+    rotate(terminal, door, &mut pod.kubelet, &cast)?;
+    stop(terminal, pod.sidecar)?;
     stage.strike();
     terminal.end("That is the main job");
     if wishes.keep {
@@ -88,15 +87,10 @@ fn inject(terminal: &mut Terminal, stage: &Stage, folder: &Path) -> Result<Value
     let example = Path::new(HTTPBIN).join("workload.yaml");
     let objects = documents(&example)?;
     let mut deployment = objects.into_iter().next().context("the example holds a Deployment")?;
-    let ports = Ports::choose()?;
+    let ports = Ports::choose(Ports { tls: 8443, redirect: 8080, status: 15443, app: 8000 });
     let template = &mut deployment["spec"]["template"];
-    template["metadata"]["annotations"]["lasthop.dev/ports"] =
-        format!("{}:{}", ports.tls, ports.app).into();
-    template["metadata"]["annotations"]["lasthop.dev/redirect-port"] =
-        ports.redirect.to_string().into();
-    template["metadata"]["annotations"]["lasthop.dev/status-port"] =
-        ports.status.to_string().into();
-    template["spec"]["containers"][0]["ports"][0]["containerPort"] = ports.app.into();
+    template["metadata"]["annotations"]["lasthop.dev/redirect-port"] = "".into();
+    ports.write_into(template);
     let annotations = serde_saphyr::to_string(&template["metadata"]["annotations"])?;
     terminal.file(&annotations);
     let file = folder.join("httpbin.yaml");
@@ -106,7 +100,7 @@ fn inject(terminal: &mut Terminal, stage: &Stage, folder: &Path) -> Result<Value
     terminal.answer(&answer.text);
     ensure!(answer.admitted, "the Deployment was refused");
 
-    let pod = stage::pod_of(&deployment);
+    let pod = pod_of(&deployment);
     let stored = stage.create_pod(&pod)?;
     terminal.say("What the webhook changed in the pod:");
     let before = stage.without_sidecar(&pod, &stored);
@@ -131,36 +125,6 @@ fn shortened(pod: &Value) -> Value {
     pod
 }
 
-/// The ports of the pod, on this machine: the usual ones where they are free.
-struct Ports {
-    tls: u16,
-    redirect: u16,
-    status: u16,
-    app: u16,
-}
-
-impl Ports {
-    fn choose() -> Result<Self> {
-        let mut held = Vec::new();
-        let mut free = |wish: u16| -> Result<u16> {
-            let try_port = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-            let listener = try_port(wish).or_else(|_taken| try_port(0))?;
-            let port = listener.local_addr()?.port();
-            held.push(listener);
-            Ok(port)
-        };
-        Ok(Self { tls: free(8443)?, redirect: free(8080)?, status: free(15443)?, app: free(8000)? })
-    }
-}
-
-/// The pod, running on this machine.
-struct Scene {
-    sidecar: Running,
-    kubelet: Kubelet,
-    door: Door,
-    _app: App,
-}
-
 /// Where the pod is reached.
 #[derive(Clone, Copy)]
 struct Door {
@@ -168,55 +132,28 @@ struct Door {
     redirect: SocketAddr,
 }
 
-impl Scene {
-    fn start(terminal: &mut Terminal, pod: &Value, folder: &Path, cast: &Cast) -> Result<Self> {
-        terminal.step("The sidecar runs with exactly the configuration found in that pod");
-        let container = sidecar_of(pod)?;
-        let document = variable(container, "LASTHOP_CONFIG")?;
-        let config: Value = serde_json::from_str(document)?;
-        let root = folder.join("secrets");
-        let mut kubelet = Kubelet::new(pod, container, MOUNT_ROOT, &root)?;
-        kubelet.sync(|kind, name| cast.secret(kind, name))?;
-
-        let port = |mode: &str| -> Result<SocketAddr> {
-            let listeners = config["listeners"].as_array().into_iter().flatten();
-            let listen =
-                listeners.filter(|it| it["mode"] == mode).find_map(|it| it["listen"].as_str());
-            let address: SocketAddr =
-                listen.with_context(|| format!("no {mode} listener"))?.parse()?;
-            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())))
-        };
-        let (tls, redirect) = (port("terminate")?, port("redirect")?);
-        let mut forward = config["listeners"].as_array().into_iter().flatten();
-        let forward = forward.find_map(|it| it["forward"].as_u64());
-        let app = u16::try_from(forward.context("no port of the application")?)?;
-        let app = App::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, app)));
-        terminal.command(&format!("lasthop-testapp --listen {}", app.address()));
-
-        terminal.command(
-            "LASTHOP_CONFIG=\"$(the pod's)\" lasthop-sidecar --secrets-root ./secrets --bind 127.0.0.1",
-        );
-        let mut sidecar = Program::ours("lasthop-sidecar")
-            .env("LASTHOP_CONFIG", document)
-            .arg("--secrets-root")
-            .arg(&root)
-            .args(["--bind", "127.0.0.1"])
-            .start();
-        let line = sidecar.wait_for_line(|line| {
-            line.contains("listening") && line.contains(&tls.port().to_string())
-        });
-        terminal.answer(&line);
-        Ok(Self { sidecar, kubelet, door: Door { tls, redirect }, _app: app })
+fn run(terminal: &mut Terminal, pod: &Value, cast: &Cast) -> Result<(PodOnHost, Door)> {
+    terminal.step("The sidecar runs with exactly the configuration found in that pod");
+    let pod = PodOnHost::start(pod, |kind, name| cast.secret(kind, name))?;
+    terminal.command(&format!("lasthop-testapp --listen {}", pod.app.address()));
+    terminal.command(
+        "LASTHOP_CONFIG=\"$(the pod's)\" lasthop-sidecar --secrets-root ./secrets --bind 127.0.0.1",
+    );
+    for line in pod.sidecar.lines().iter().filter(|line| line.contains("listening")) {
+        terminal.log(line, "listening");
     }
+    let redirect = pod.redirect.context("the pod has no redirect")?;
+    let door = Door { tls: pod.tls, redirect };
+    Ok((pod, door))
+}
 
-    fn stop(self, terminal: &mut Terminal) -> Result<()> {
-        terminal.step("SIGTERM: what is under way is finished, then it ends");
-        self.sidecar.terminate();
-        let finished = self.sidecar.finish();
-        ensure!(finished.status.success(), "the sidecar ended with {}", finished.status);
-        terminal.good("the sidecar ended by itself, with exit status 0");
-        Ok(())
-    }
+fn stop(terminal: &mut Terminal, sidecar: Running) -> Result<()> {
+    terminal.step("SIGTERM: what is under way is finished, then it ends");
+    sidecar.terminate();
+    let finished = sidecar.finish();
+    ensure!(finished.status.success(), "the sidecar ended with {}", finished.status);
+    terminal.good("the sidecar ended by itself, with exit status 0");
+    Ok(())
 }
 
 impl Door {
@@ -254,12 +191,12 @@ impl Door {
     }
 }
 
-fn let_the_balancer_in(terminal: &mut Terminal, scene: &Scene, cast: &Cast) -> Result<()> {
+fn let_the_balancer_in(terminal: &mut Terminal, door: Door, cast: &Cast) -> Result<()> {
     terminal.step("The balancer calls, with the public server certificate that it has: let in");
     terminal.command("openssl x509 -in alb.crt -noout -ext extendedKeyUsage,subjectAltName");
     terminal.answer(&extensions(&cast.alb)?);
     terminal.command(&format!("curl --cert alb.crt --key alb.key -H 'Host: {ALB_HOST}' …/headers"));
-    let answer = scene.door.request(cast, Some(&cast.alb)).run();
+    let answer = door.request(cast, Some(&cast.alb)).run();
     ensure!(answer.status == 200, "{answer:?}");
     terminal.answer(&format!("HTTP {}", answer.status));
     terminal.answer(&serde_json::to_string_pretty(&answer.json()["headers"])?);
@@ -281,23 +218,28 @@ fn extensions(pair: &Pair) -> Result<String> {
     Ok(output.stdout)
 }
 
-fn keep_strangers_out(terminal: &mut Terminal, scene: &mut Scene, cast: &Cast) -> Result<()> {
+fn keep_strangers_out(
+    terminal: &mut Terminal,
+    door: Door,
+    sidecar: &mut Running,
+    cast: &Cast,
+) -> Result<()> {
     terminal.step("Strangers are kept out, and the log says why");
     for (who, client, code) in [
         ("a stranger with a certificate of the same public CA", Some(&cast.stranger), "LH511"),
         ("a client without a certificate", None, "LH501"),
     ] {
-        let answer = scene.door.request(cast, client).run();
+        let answer = door.request(cast, client).run();
         ensure!(answer.status == 0, "{who} was let in: {answer:?}");
         terminal.command(&match client {
             Some(_) => format!("curl --cert stranger.crt --key stranger.key …  # {who}"),
             None => format!("curl …  # {who}"),
         });
         terminal.answer(&answer.error);
-        let line = scene.sidecar.wait_for_line(|line| line.contains(code));
+        let line = sidecar.wait_for_line(|line| line.contains(code));
         terminal.log(&line, code);
     }
-    let url = format!("http://{}/headers", scene.door.redirect);
+    let url = format!("http://{}/headers", door.redirect);
     let answer: Answer = Curl::get(&url).header(&format!("Host: {ALB_HOST}")).run();
     terminal.command(&format!("curl -i -H 'Host: {ALB_HOST}' {url}  # plain HTTP"));
     let location = answer.header("location").unwrap_or_default().to_owned();
@@ -306,12 +248,10 @@ fn keep_strangers_out(terminal: &mut Terminal, scene: &mut Scene, cast: &Cast) -
     Ok(())
 }
 
-fn rotate(terminal: &mut Terminal, scene: &mut Scene, cast: &Cast) -> Result<()> {
+fn rotate(terminal: &mut Terminal, door: Door, kubelet: &mut Kubelet, cast: &Cast) -> Result<()> {
     terminal.step("The certificate is replaced while requests flow");
-    let door = scene.door;
     let old = door.served_serial(cast)?;
     let (done, failed, stop) = (AtomicU32::new(0), AtomicU32::new(0), AtomicBool::new(false));
-    let kubelet = &mut scene.kubelet;
     let call_on = || {
         while !stop.load(Ordering::Relaxed) {
             let good = door.request(cast, Some(&cast.alb)).run().status == 200;

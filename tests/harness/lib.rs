@@ -11,6 +11,7 @@ pub mod kubelet;
 pub mod kubernetes;
 pub mod openssl;
 pub mod pki;
+pub mod pod;
 pub mod process;
 pub mod secret_dir;
 pub mod skip;
