@@ -1,7 +1,8 @@
 //! What a Secret really holds: certificate chain, private key, trusted CAs, revocation lists.
 //!
-//! Reading never fails and never stops at the first problem: [`read`] and [`read_trust`] return
-//! what could be read together with everything that is wrong with it.
+//! Reading never fails and never stops at the first problem: [`read`], [`read_authorities`] and
+//! [`read_revocation_lists`] return what could be read together with everything that is wrong with
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt;
