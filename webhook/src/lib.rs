@@ -8,6 +8,7 @@
 pub mod check;
 pub mod cli;
 pub mod finding;
+pub mod inject;
 pub mod object;
 pub mod path;
 pub mod reference;

@@ -1,0 +1,211 @@
+//! What holds together, and what does not: client authentication and what the app is told.
+
+use lasthop_contract::annotation as name;
+use lasthop_contract::client_policy::{ClientAuth, ClientEku};
+use lasthop_contract::sidecar_config::Protocol;
+use lasthop_contract::text::escape;
+
+use super::{Clients, Reader, values};
+use crate::inject::code;
+use crate::inject::objection::{Bearing, Objection};
+use crate::path::FieldPath;
+
+/// What says nothing without a client CA.
+const NEEDS_CA: [&str; 5] = [
+    name::ALLOWED_CLIENTS,
+    name::CLIENT_EKU,
+    name::CLIENT_CRL_SECRET,
+    name::CLIENT_CRL_EXPIRED,
+    name::CLIENT_CA_SECRET,
+];
+
+impl Reader<'_> {
+    /// Who may come in at the listener `port`; [`None`] where nobody is asked, or where an objection
+    /// says why it cannot be told.
+    pub(super) fn clients(&mut self, port: Option<u16>) -> Option<Clients> {
+        let written = self.held(name::CLIENT_AUTH, port);
+        let has_ca = self.held(name::CLIENT_CA_SECRET, port).is_some();
+        let default = if has_ca { ClientAuth::Required } else { ClientAuth::None };
+        let auth = match written {
+            Some(held) => values::client_auth(held.value).ok()?,
+            None => default,
+        };
+        match (auth, has_ca) {
+            (ClientAuth::None, _) => {
+                self.check_idle(port);
+                return None;
+            }
+            (ClientAuth::Optional | ClientAuth::Required, false) => {
+                let held = written.expect("without a CA the default is none");
+                let message = format!(
+                    "`{}` is `{}`, but there is no CA to verify clients with",
+                    held.key(),
+                    escape(held.value)
+                );
+                let help = format!(
+                    "name the Secret that holds it: `{}: client-ca`",
+                    name::CLIENT_CA_SECRET
+                );
+                self.object(code::CONFLICT, &held.key(), message, help);
+                return None;
+            }
+            (ClientAuth::Optional | ClientAuth::Required, true) => {}
+        }
+        let allowed = self.allowed(port)?;
+        self.check_crl(port);
+        let eku = self
+            .get(name::CLIENT_EKU, port, values::client_eku)
+            .unwrap_or_else(|| ClientEku::default_for(&allowed.clients));
+        Some(Clients {
+            auth,
+            ca: self.get(name::CLIENT_CA_SECRET, port, values::ca_source)?,
+            allowed,
+            eku,
+            crl_secret: self.get(name::CLIENT_CRL_SECRET, port, values::secret_name),
+            crl_expired: self
+                .get(name::CLIENT_CRL_EXPIRED, port, values::crl_expired)
+                .unwrap_or_default(),
+        })
+    }
+
+    /// The allowed clients beside a CA: there must be some.
+    fn allowed(&mut self, port: Option<u16>) -> Option<values::Allowed> {
+        let held = self.held(name::ALLOWED_CLIENTS, port);
+        let allowed = match held {
+            Some(held) => values::allowed(held.value).ok()?,
+            None => values::Allowed::default(),
+        };
+        if allowed.clients.is_empty() {
+            let key = held.map_or_else(|| name::ALLOWED_CLIENTS.to_owned(), |held| held.key());
+            let message = "a client CA without allowed clients lets in everybody who has a certificate of that CA";
+            let help = format!(
+                "name them: `{}: dns:alb.example.com`; `*` is any client of this CA, in writing",
+                name::ALLOWED_CLIENTS
+            );
+            self.object(code::ALLOWED_CLIENTS, &key, message.to_owned(), help);
+            return None;
+        }
+        if allowed.clients.has_any() && allowed.clients.patterns().len() > 1 {
+            let key = held.map(|held| held.key()).unwrap_or_default();
+            self.objections.push(Objection {
+                code: code::CONFLICT,
+                bearing: Bearing::Warns,
+                path: FieldPath::annotation(&key),
+                message: "`*` lets in any client of the CA, the other entries do nothing"
+                    .to_owned(),
+                help: "leave out `*`, or the others".to_owned(),
+            });
+        }
+        Some(allowed)
+    }
+
+    /// Without client authentication, what is about clients does nothing: nobody writes it on
+    /// purpose, unless another listener needs it.
+    fn check_idle(&mut self, port: Option<u16>) {
+        let auth = self.held(name::CLIENT_AUTH, port);
+        for base in NEEDS_CA {
+            let Some(held) = self.held(base, port) else { continue };
+            // `client-auth.9443: none` takes one listener out of what is said to all.
+            let is_excepted = auth.is_some_and(|auth| auth.port.is_some() && held.port.is_none());
+            if is_excepted {
+                continue;
+            }
+            let key = held.key();
+            let (message, help) = match auth {
+                Some(auth) => (
+                    format!("`{key}` does nothing while `{}` is `none`", auth.key()),
+                    format!(
+                        "leave out one of the two; with a CA `{}` is `required` by itself",
+                        auth.base
+                    ),
+                ),
+                None => (
+                    format!("`{key}` does nothing without a client CA"),
+                    format!(
+                        "name the Secret that holds it: `{}: client-ca`",
+                        name::CLIENT_CA_SECRET
+                    ),
+                ),
+            };
+            self.object(code::CONFLICT, &key, message, help);
+        }
+    }
+
+    fn check_crl(&mut self, port: Option<u16>) {
+        let Some(expired) = self.held(name::CLIENT_CRL_EXPIRED, port) else { return };
+        if self.held(name::CLIENT_CRL_SECRET, port).is_none() {
+            let message = format!("`{}` does nothing without revocation lists", expired.key());
+            let help =
+                format!("name the Secret that holds them: `{}: ca-crl`", name::CLIENT_CRL_SECRET);
+            self.object(code::CONFLICT, &expired.key(), message, help);
+        }
+    }
+
+    /// Whether the listener learns who its clients are.
+    pub(super) fn identity(&self, port: Option<u16>) -> Identity {
+        let has_ca = self.held(name::CLIENT_CA_SECRET, port).is_some();
+        match self.get(name::CLIENT_AUTH, port, values::client_auth) {
+            Some(ClientAuth::None) => Identity::Unknown,
+            _ if has_ca => Identity::Known,
+            _ => Identity::Unknown,
+        }
+    }
+
+    /// What cannot be told or believed at this listener.
+    pub(super) fn check_headers(
+        &mut self,
+        port: Option<u16>,
+        protocol: Protocol,
+        identity: Identity,
+    ) {
+        if protocol == Protocol::Tcp {
+            for base in [name::IDENTITY_HEADERS, name::TRUSTED_PROXIES] {
+                let Some(held) = self.held(base, port) else { continue };
+                let from_all = port.is_some() && held.port.is_none();
+                let speaks = self.held(name::PROTOCOL, port);
+                let is_excepted =
+                    from_all && speaks.is_some_and(|protocol| protocol.port.is_some());
+                if held.value.trim() != "none" && !is_excepted {
+                    let message = format!(
+                        "`{}` does nothing with protocol `tcp`, which has no headers",
+                        held.key()
+                    );
+                    self.object(code::CONFLICT, &held.key(), message, "leave it out");
+                }
+            }
+            return;
+        }
+        if identity == Identity::Known {
+            return;
+        }
+        let Some(held) = self.held(name::TRUSTED_PROXIES, port) else { return };
+        let names: Vec<String> = values::trusted_proxies(held.value)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|proxy| !values::is_network(proxy))
+            .collect();
+        let is_excepted = held.port.is_none()
+            && self.held(name::CLIENT_AUTH, port).is_some_and(|auth| auth.port.is_some());
+        if let Some(first) = names.first()
+            && !is_excepted
+        {
+            let message = format!(
+                "`{}` names `{}`, but no client shows a certificate here",
+                held.key(),
+                escape(first)
+            );
+            let help =
+                format!("set `{}`, or name networks such as `10.0.0.0/8`", name::CLIENT_CA_SECRET);
+            self.object(code::CONFLICT, &held.key(), message, help);
+        }
+    }
+}
+
+/// Whether a listener learns who its clients are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Identity {
+    /// From their certificates.
+    Known,
+    /// Nobody is asked.
+    Unknown,
+}

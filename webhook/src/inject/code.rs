@@ -1,0 +1,62 @@
+//! The codes of what is wrong with a request for a sidecar.
+
+use lasthop_contract::problem::Code;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
+        $($(#[$doc])* pub const $name: Code = Code($number);)*
+    };
+}
+
+codes! {
+    /// An annotation under our prefix that nobody knows.
+    UNKNOWN = 301;
+    /// A value that cannot be read.
+    VALUE = 302;
+    /// An annotation that this version does not serve.
+    UNSUPPORTED = 303;
+    /// A required annotation is missing.
+    REQUIRED = 304;
+    /// A client CA without allowed clients.
+    ALLOWED_CLIENTS = 305;
+    /// Annotations that contradict each other, or do nothing together.
+    CONFLICT = 306;
+    /// A port behind an annotation that no listener has.
+    LISTENER = 307;
+    /// Annotations on a workload instead of its template.
+    MISPLACED = 308;
+    /// Annotations of a sidecar that nobody asks for.
+    NOT_ASKED = 309;
+    /// A namespace whose label does not switch injection on.
+    UNLABELLED = 310;
+    /// A namespace that requires a sidecar of all its pods.
+    DEMANDED = 311;
+    /// The pod has the network of its node.
+    HOST_NETWORK = 320;
+    /// The pod is for Windows nodes.
+    WINDOWS = 321;
+    /// A port of the sidecar is taken.
+    PORT_CLASH = 322;
+    /// The app could look into the sidecar's memory.
+    SHARED_PROCESSES = 323;
+    /// A container of the user has the sidecar's name.
+    CONTAINER_NAME = 324;
+    /// The app's port is not known.
+    APP_PORT = 325;
+    /// A probe aims at a port of the sidecar.
+    PROBE = 326;
+    /// An image that the operator does not allow.
+    IMAGE = 327;
+    /// A volume of the user has a name of ours.
+    VOLUME_NAME = 328;
+    /// Requests and limits that contradict each other.
+    RESOURCES = 329;
+    /// A Service that leads past the sidecar.
+    PLAINTEXT_SERVICE = 330;
+    /// A port that only root may bind on some nodes.
+    PRIVILEGED_PORT = 331;
+    /// An ordinary container would keep a Job from ending.
+    JOB = 332;
+    /// Not the shape of a pod.
+    SHAPE = 333;
+}

@@ -1,0 +1,289 @@
+//! What a pod must not be or have, to be given a sidecar.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lasthop_contract::annotation as name;
+use lasthop_contract::client_policy::ClientAuth;
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::escape;
+use serde_json::Value;
+
+use super::annotations::Request;
+use super::code;
+use super::objection::{Bearing, Objection};
+use super::options::{Options, Placement};
+use super::plan::{SIDECAR_UID, sidecar_uid};
+use super::pod::{self, CONTAINER, ContainerAt};
+use crate::object::Object;
+use crate::path::FieldPath;
+
+/// Everything about `pod` that stands against a sidecar. What follows from the request is judged
+/// where there is one.
+pub(super) fn find(pod: &Object, request: Option<&Request>, options: &Options) -> Vec<Objection> {
+    let mut objections: Vec<Objection> =
+        [shape(pod), host_network(pod), windows(pod), shared_processes(pod), container_name(pod)]
+            .into_iter()
+            .flatten()
+            .collect();
+    if let Some(request) = request {
+        objections.extend(ports(pod, request));
+        objections.extend(privileged_ports(request));
+        objections.extend(probes(pod, request));
+        objections.extend(image(request, options));
+        objections.extend(job(pod, request, options));
+    }
+    objections
+}
+
+fn objection(
+    code: Code,
+    path: FieldPath,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Objection {
+    Objection { code, bearing: Bearing::Blocks, path, message: message.into(), help: help.into() }
+}
+
+fn shape(pod: &Object) -> Option<Objection> {
+    let is_list = |pointer: &str| {
+        pod.0.pointer(pointer).is_none_or(|value| value.is_array() || value.is_null())
+    };
+    let misshapen = ["volumes", "initContainers"]
+        .into_iter()
+        .find(|field| !is_list(&format!("/spec/{field}")))
+        .or_else(|| pod.list("/spec/containers").is_empty().then_some("containers"))?;
+    let message = match misshapen {
+        "containers" => "the pod has no containers".to_owned(),
+        other => format!("`{other}` is not a list"),
+    };
+    let help = "`kubectl explain pod.spec` shows the shape of a pod";
+    Some(objection(code::SHAPE, FieldPath::of(["spec", misshapen]), message, help))
+}
+
+fn host_network(pod: &Object) -> Option<Objection> {
+    let is_on = pod.0.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true);
+    is_on.then(|| {
+        objection(
+            code::HOST_NETWORK,
+            FieldPath::of(["spec", "hostNetwork"]),
+            "the pod has the network of its node, whose localhost is open to every process there",
+            "take out `hostNetwork: true`, or opt out with `lasthop.dev/inject: \"false\"`",
+        )
+    })
+}
+
+fn windows(pod: &Object) -> Option<Objection> {
+    let name = pod.text("/spec/os/name");
+    let selector = |label: &str| {
+        let label = label.replace('/', "~1");
+        pod.text(&format!("/spec/nodeSelector/{label}")) == "windows"
+    };
+    let path = if name == "windows" {
+        FieldPath::of(["spec", "os", "name"])
+    } else {
+        let labels = ["kubernetes.io/os", "beta.kubernetes.io/os"];
+        let label = labels.into_iter().find(|label| selector(label))?;
+        FieldPath::of(["spec", "nodeSelector", label])
+    };
+    let help = "end TLS elsewhere for this pod, and opt out with `lasthop.dev/inject: \"false\"`";
+    Some(objection(code::WINDOWS, path, "the sidecar does not run on Windows nodes", help))
+}
+
+/// With one process table, a process of the same user (or root) reads the memory and the files of
+/// another: the sidecar's keys.
+///
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/share-process-namespace/>
+fn shared_processes(pod: &Object) -> Option<Objection> {
+    if pod.0.pointer("/spec/shareProcessNamespace").and_then(Value::as_bool) != Some(true) {
+        return None;
+    }
+    let own = sidecar_uid(pod);
+    let reader = pod::containers(pod).find_map(|container| {
+        let user = user_of(pod, &container);
+        let is_root_barred = barred_from_root(pod, &container);
+        match user {
+            Some(0) => Some((container, "runs as root".to_owned())),
+            Some(uid) if uid == own => {
+                Some((container, format!("runs as user {uid}, as the sidecar does")))
+            }
+            None if !is_root_barred => Some((container, "may run as root".to_owned())),
+            Some(_) | None => None,
+        }
+    });
+    let (container, what) = reader?;
+    let message = format!(
+        "with a shared process namespace, container `{}` can read the sidecar's private keys: it {what}",
+        escape(container.name())
+    );
+    let help = format!(
+        "take out `shareProcessNamespace: true`, or give the containers a `runAsUser` that is neither 0 nor {own}"
+    );
+    let path = FieldPath::of(["spec", "shareProcessNamespace"]);
+    Some(objection(code::SHARED_PROCESSES, path, message, help))
+}
+
+/// The user that a container runs as, where the pod says it.
+fn user_of(pod: &Object, container: &ContainerAt<'_>) -> Option<u64> {
+    let own = container.value.pointer("/securityContext/runAsUser").and_then(Value::as_u64);
+    own.or_else(|| pod.0.pointer("/spec/securityContext/runAsUser").and_then(Value::as_u64))
+}
+
+fn barred_from_root(pod: &Object, container: &ContainerAt<'_>) -> bool {
+    let own = container.value.pointer("/securityContext/runAsNonRoot").and_then(Value::as_bool);
+    own.or_else(|| pod.0.pointer("/spec/securityContext/runAsNonRoot").and_then(Value::as_bool))
+        .unwrap_or(false)
+}
+
+fn container_name(pod: &Object) -> Option<Objection> {
+    let other = pod::containers(pod).find(|container| container.name() == CONTAINER)?;
+    Some(objection(
+        code::CONTAINER_NAME,
+        other.path().key("name"),
+        format!("the name `{CONTAINER}` belongs to the sidecar"),
+        "give this container another name",
+    ))
+}
+
+/// The sidecar's ports: what each is, by which annotation.
+fn sidecar_ports(request: &Request) -> Vec<(u16, &'static str, &'static str)> {
+    let listeners = request.listeners.iter().map(|it| (it.ports.listen, name::PORTS, "listens on"));
+    let redirect = request.redirect_port.map(|port| (port, name::REDIRECT_PORT, "redirects from"));
+    let status = (request.status_port, name::STATUS_PORT, "tells its status on");
+    listeners.chain(redirect).chain([status]).collect()
+}
+
+/// The containers of a pod share one network: a port is taken once.
+fn ports(pod: &Object, request: &Request) -> Vec<Objection> {
+    let mut taken: BTreeMap<u16, String> = BTreeMap::new();
+    for container in pod::containers(pod) {
+        for port in container.ports().filter(|port| port.is_tcp) {
+            let holder = format!("container `{}`", escape(container.name()));
+            taken.entry(port.number).or_insert(holder);
+        }
+    }
+    for listener in &request.listeners {
+        taken.entry(listener.ports.app).or_insert_with(|| "the app".to_owned());
+    }
+    let wanted: BTreeSet<u16> = sidecar_ports(request).iter().map(|(port, _, _)| *port).collect();
+    let mut clashes = Vec::new();
+    for (port, annotation, what) in sidecar_ports(request) {
+        let Some(holder) = taken.get(&port) else {
+            taken.insert(port, "the sidecar itself".to_owned());
+            continue;
+        };
+        let free = (port..=u16::MAX)
+            .chain(1024..port)
+            .find(|free| !taken.contains_key(free) && !wanted.contains(free))
+            .unwrap_or(port);
+        let message = format!("the sidecar {what} port {port}, which {holder} uses");
+        let app = request.listeners.iter().find(|it| it.ports.listen == port);
+        let help = match app.filter(|_| annotation == name::PORTS) {
+            Some(listener) => {
+                format!("the next free one: `{annotation}: \"{free}:{}\"`", listener.ports.app)
+            }
+            None => format!("the next free one: `{annotation}: \"{free}\"`"),
+        };
+        clashes.push(objection(code::PORT_CLASH, FieldPath::annotation(annotation), message, help));
+    }
+    clashes
+}
+
+/// A node's runtime may keep ports below 1024 for root (`net.ipv4.ip_unprivileged_port_start`).
+fn privileged_ports(request: &Request) -> Vec<Objection> {
+    let low = sidecar_ports(request).into_iter().filter(|(port, _, _)| *port < 1024);
+    low.map(|(port, annotation, what)| Objection {
+        bearing: Bearing::Warns,
+        ..objection(
+            code::PRIVILEGED_PORT,
+            FieldPath::annotation(annotation),
+            format!("the sidecar {what} port {port}; it is not root, and some nodes keep ports below 1024 for root"),
+            "listen above 1023 and let the Service map the port: `port: 443`, `targetPort: 8443`",
+        )
+    })
+    .collect()
+}
+
+/// kubelet shows no client certificate and speaks no TLS unless told: its probes of the app belong
+/// on the app's port.
+fn probes(pod: &Object, request: &Request) -> Vec<Objection> {
+    let mut objections = Vec::new();
+    for container in pod::containers(pod) {
+        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+            let path = container.path().key(probe);
+            let Some(probe) = container.value.get(probe) else { continue };
+            for listener in &request.listeners {
+                let required = listener.clients.as_ref().map(|clients| clients.auth);
+                let port = listener.ports.listen;
+                let Some((action, trouble)) = probe_trouble(probe, port, required) else {
+                    continue;
+                };
+                objections.push(Objection {
+                    bearing: Bearing::Breaks,
+                    ..objection(
+                        code::PROBE,
+                        path.key(action).key("port"),
+                        format!("the probe aims at port {port} of the sidecar: {trouble}"),
+                        format!("probe the app itself: `port: {}`", listener.ports.app),
+                    )
+                });
+            }
+        }
+    }
+    objections
+}
+
+/// What goes wrong with a probe that aims at the listening port, and which action it is.
+fn probe_trouble(
+    probe: &Value,
+    listen: u16,
+    required: Option<ClientAuth>,
+) -> Option<(&'static str, &'static str)> {
+    let aims = |action: &str| {
+        let port = probe.get(action)?.get("port")?;
+        let is_number = port.as_u64() == Some(u64::from(listen));
+        let is_name = port.as_str() == Some(&format!("{CONTAINER}-{listen}"));
+        (is_number || is_name).then_some(())
+    };
+    if aims("httpGet").is_some() {
+        let is_tls = probe.pointer("/httpGet/scheme").and_then(Value::as_str) == Some("HTTPS");
+        return match (is_tls, required) {
+            (false, _) => Some(("httpGet", "it speaks no TLS")),
+            (true, Some(ClientAuth::Required)) => {
+                Some(("httpGet", "kubelet has no client certificate"))
+            }
+            (true, _) => None,
+        };
+    }
+    if aims("grpc").is_some() {
+        return Some(("grpc", "it speaks no TLS"));
+    }
+    aims("tcpSocket").map(|()| {
+        ("tcpSocket", "it succeeds whenever the sidecar runs, also where the app does not")
+    })
+}
+
+fn image(request: &Request, options: &Options) -> Option<Objection> {
+    let image = request.knobs.image.as_ref().filter(|image| !options.allows_image(image))?;
+    Some(objection(
+        code::IMAGE,
+        FieldPath::annotation(name::SIDECAR_IMAGE),
+        format!("the image `{}` is not among those that are allowed", escape(image)),
+        "leave the annotation out, or ask the operator of the webhook for `--allowed-sidecar-images`",
+    ))
+}
+
+/// An ordinary container keeps running when the Job's own containers are done.
+fn job(pod: &Object, request: &Request, options: &Options) -> Option<Objection> {
+    let placement = request.knobs.placement.unwrap_or(options.placement);
+    let policy = pod.text("/spec/restartPolicy");
+    (placement == Placement::Ordinary && matches!(policy, "Never" | "OnFailure")).then(|| {
+        objection(
+            code::JOB,
+            FieldPath::of(["spec", "restartPolicy"]),
+            "the pod is to end, and a sidecar that is an ordinary container never does",
+            "native sidecars end with the pod: Kubernetes 1.29 and `lasthop.dev/sidecar-native: \"true\"`",
+        )
+    })
+}
+
+const _: () = assert!(SIDECAR_UID != 0, "the sidecar is never root");

@@ -1,0 +1,344 @@
+//! What the sidecar of a pod is going to be: a pure function of the pod, its request and the
+//! operator's options.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use lasthop_contract::credential::{CA_KEYS, CRL_KEYS};
+use lasthop_contract::sidecar_config::{
+    self, Drain, Forward, Listener, Redirect, SECRETS_ROOT, SidecarConfig,
+};
+use lasthop_contract::text::hex;
+use serde_json::{Value, json};
+
+use super::annotations::values::CaSource;
+use super::annotations::{Clients, Request, Terminate};
+use super::objection::Objection;
+use super::options::{Amounts, Options, Placement};
+use super::pod::{self, CONFIG_VARIABLE, CONTAINER};
+use super::resources;
+use crate::object::Object;
+
+/// The user that the sidecar runs as where the pod's user is root: the one of its image.
+pub(super) const SIDECAR_UID: u64 = 65_532;
+
+/// Secret volumes are readable for whichever user the sidecar runs as, and for nobody else, since
+/// they are mounted in the sidecar alone.
+const MODE: u32 = 0o444;
+
+/// What is going to be in the pod.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Plan {
+    /// The container.
+    pub(super) container: Value,
+    /// Which list it goes to.
+    pub(super) placement: Placement,
+    /// The volumes, each with a name of its own.
+    pub(super) volumes: Vec<Value>,
+    /// The container that kubectl takes by default, unless the pod names one.
+    pub(super) default_container: Option<String>,
+    /// The value of `lasthop.dev/status`: the version and a digest of container and volumes.
+    pub(super) status: String,
+}
+
+/// Makes the plan, and says what is odd about it.
+pub(super) fn make(pod: &Object, request: &Request, options: &Options) -> (Plan, Vec<Objection>) {
+    let (amounts, objections) = resources::merge(pod, &request.knobs, &options.amounts());
+    let placement = request.knobs.placement.unwrap_or(options.placement);
+    let mounts = mounts(request);
+    let mut container = container(pod, request, options, &amounts);
+    if let Some(fields) = container.as_object_mut() {
+        if placement == Placement::Native {
+            fields.insert("restartPolicy".to_owned(), json!("Always"));
+        }
+        let volume_mounts = mounts.iter().map(|mount| {
+            json!({
+                "name": mount.volume_name(),
+                "mountPath": format!("{SECRETS_ROOT}/{}", mount.directory()),
+                "readOnly": true,
+            })
+        });
+        fields.insert("volumeMounts".to_owned(), volume_mounts.collect());
+    }
+    let volumes: Vec<Value> = mounts.iter().map(Mount::volume).collect();
+    let first = request.listeners.first().map(|listener| listener.ports.app);
+    let default_container =
+        first.and_then(|port| pod::container_of(pod, port)).map(ToOwned::to_owned);
+    let input = json!([container, volumes]).to_string();
+    let status = format!(
+        "{} sha256:{}",
+        env!("CARGO_PKG_VERSION"),
+        hex(digest(&SHA256, input.as_bytes()).as_ref().get(..16).unwrap_or_default())
+    );
+    (Plan { container, placement, volumes, default_container, status }, objections)
+}
+
+/// The user that the sidecar runs as: the pod's, else the one of its image; never root.
+pub(super) fn sidecar_uid(pod: &Object) -> u64 {
+    match pod_uid(pod) {
+        Some(0) | None => SIDECAR_UID,
+        Some(uid) => uid,
+    }
+}
+
+fn pod_uid(pod: &Object) -> Option<u64> {
+    pod.0.pointer("/spec/securityContext/runAsUser").and_then(Value::as_u64)
+}
+
+/// The container, but for what depends on placement and volumes. Every field that the API server
+/// would fill in is written, so that a second look finds what the first one wrote.
+fn container(pod: &Object, request: &Request, options: &Options, amounts: &Amounts) -> Value {
+    let knobs = &request.knobs;
+    let probe = |path: &str, period: u32, timeout: u32, failures: u32| {
+        json!({
+            "httpGet": { "path": path, "port": request.status_port, "scheme": "HTTP" },
+            "periodSeconds": period,
+            "timeoutSeconds": timeout,
+            "successThreshold": 1,
+            "failureThreshold": failures,
+        })
+    };
+    json!({
+        "name": CONTAINER,
+        "image": knobs.image.as_ref().unwrap_or(&options.image),
+        "imagePullPolicy": knobs.pull_policy.unwrap_or(options.pull_policy).word(),
+        "env": [{ "name": CONFIG_VARIABLE, "value": document(request, options) }],
+        "ports": ports(request),
+        "resources": resources::to_json(amounts),
+        "securityContext": security_context(pod),
+        "startupProbe": probe("/readyz", 1, 3, 120),
+        "livenessProbe": probe("/livez", 10, 3, 3),
+        "readinessProbe": probe("/readyz", 5, 3, 2),
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    })
+}
+
+/// What Pod Security `restricted` wants of every container, whatever the pod says. No `runAsUser`
+/// but where the pod's is root: OpenShift chooses one itself.
+///
+/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>
+fn security_context(pod: &Object) -> Value {
+    let mut context = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": true,
+        "seccompProfile": { "type": "RuntimeDefault" },
+    });
+    if pod_uid(pod) == Some(0)
+        && let Some(fields) = context.as_object_mut()
+    {
+        fields.insert("runAsUser".to_owned(), json!(SIDECAR_UID));
+    }
+    context
+}
+
+fn ports(request: &Request) -> Value {
+    let listening = request.listeners.iter().map(|listener| listener.ports.listen);
+    let named = listening.chain(request.redirect_port).map(|port| (port_name(port), port));
+    let status = (format!("{CONTAINER}-status"), request.status_port);
+    named
+        .chain([status])
+        .map(|(name, port)| json!({ "name": name, "containerPort": port, "protocol": "TCP" }))
+        .collect()
+}
+
+/// What a Service calls a listener: `targetPort: lasthop-8443`.
+pub fn port_name(listen: u16) -> String {
+    format!("{CONTAINER}-{listen}")
+}
+
+/// The configuration as the value of a variable. kubelet expands `$(NAME)` and `$$` in values; a
+/// dollar written as JSON escape is none to it, and the same text to the sidecar.
+///
+/// <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
+fn document(request: &Request, options: &Options) -> String {
+    configuration(request, options).to_json().replace('$', "\\u0024")
+}
+
+fn configuration(request: &Request, options: &Options) -> SidecarConfig {
+    let Request { listeners, redirect_port, status_port, knobs } = request;
+    let terminate = listeners.iter().map(|listener| Listener::Terminate(terminate(listener)));
+    let redirect = redirect_port
+        .map(|port| Listener::Redirect(Redirect { listen: everywhere(port), https_port: 443 }));
+    let Drain { delay_seconds, timeout_seconds } = options.drain();
+    SidecarConfig {
+        version: sidecar_config::VERSION,
+        listeners: terminate.chain(redirect).collect(),
+        status_listen: everywhere(*status_port),
+        drain: Drain {
+            delay_seconds: knobs.drain_delay.unwrap_or(delay_seconds),
+            timeout_seconds: knobs.drain_timeout.unwrap_or(timeout_seconds),
+        },
+        log_level: knobs.log_level.unwrap_or(options.log_level),
+    }
+}
+
+/// `[::]` takes IPv4, too.
+fn everywhere(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
+}
+
+fn terminate(listener: &Terminate) -> sidecar_config::Terminate {
+    let Terminate { ports, protocol, tls_secrets, clients, trusted_proxies, identity_headers } =
+        listener;
+    let tls = |name: &String| Mount::Tls(name.clone()).directory();
+    sidecar_config::Terminate {
+        listen: everywhere(ports.listen),
+        forward: Forward::Port(ports.app),
+        protocol: *protocol,
+        tls_secrets: tls_secrets.iter().map(tls).collect(),
+        clients: clients.as_ref().map(policy).unwrap_or_default(),
+        trusted_proxies: trusted_proxies.clone(),
+        identity_headers: identity_headers.clone(),
+    }
+}
+
+fn policy(clients: &Clients) -> sidecar_config::Clients {
+    let Clients { auth, ca, allowed, eku, crl_secret, crl_expired } = clients;
+    sidecar_config::Clients {
+        auth: *auth,
+        ca_secret: Some(Mount::of_ca(ca).directory()),
+        allowed: allowed.entries.clone(),
+        eku: Some(*eku),
+        crl_secret: crl_secret.clone().map(|name| Mount::Crl(name).directory()),
+        crl_expired: *crl_expired,
+    }
+}
+
+/// A Secret (or `ConfigMap`) that the sidecar reads, and what for: the same Secret is mounted once a
+/// purpose, so that who only verifies is not given a private key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Mount {
+    Tls(String),
+    Ca(String),
+    CaConfigMap(String),
+    Crl(String),
+}
+
+/// Every mount once, in the order of the listeners.
+fn mounts(request: &Request) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for listener in &request.listeners {
+        let tls = listener.tls_secrets.iter().cloned().map(Mount::Tls);
+        let clients = listener.clients.as_ref();
+        let ca = clients.map(|clients| Mount::of_ca(&clients.ca));
+        let crl = clients.and_then(|clients| clients.crl_secret.clone()).map(Mount::Crl);
+        for mount in tls.chain(ca).chain(crl) {
+            if !mounts.contains(&mount) {
+                mounts.push(mount);
+            }
+        }
+    }
+    mounts
+}
+
+impl Mount {
+    fn of_ca(source: &CaSource) -> Self {
+        match source {
+            CaSource::Secret(name) => Self::Ca(name.clone()),
+            CaSource::ConfigMap(name) => Self::CaConfigMap(name.clone()),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Tls(name) | Self::Ca(name) | Self::CaConfigMap(name) | Self::Crl(name) => name,
+        }
+    }
+
+    /// The directory below the secrets root.
+    fn directory(&self) -> String {
+        let purpose = match self {
+            Self::Tls(_) => "tls",
+            Self::Ca(_) => "client-ca",
+            Self::CaConfigMap(_) => "client-ca-configmap",
+            Self::Crl(_) => "client-crl",
+        };
+        format!("{purpose}/{}", self.name())
+    }
+
+    fn volume_name(&self) -> String {
+        let prefix = match self {
+            Self::Tls(_) => VOLUME_PREFIXES[0],
+            Self::Ca(_) => VOLUME_PREFIXES[1],
+            Self::CaConfigMap(_) => VOLUME_PREFIXES[2],
+            Self::Crl(_) => VOLUME_PREFIXES[3],
+        };
+        label(prefix, self.name())
+    }
+
+    /// The volume. Of a Secret with a key pair all keys are projected, whichever form it has; kubelet
+    /// waits until it is there. Of CAs and revocation lists only the keys that hold such are:
+    /// `optional` makes kubelet pass over those that are not there (and over a Secret that is not:
+    /// the sidecar then says so and is started again until it is).
+    ///
+    /// <https://github.com/kubernetes/kubernetes/blob/v1.34.1/pkg/volume/secret/secret.go>, `MakePayload`
+    fn volume(&self) -> Value {
+        let items = |keys: &[&str]| -> Value {
+            keys.iter().map(|key| json!({ "key": key, "path": key })).collect()
+        };
+        let name = self.name();
+        match self {
+            Self::Tls(_) => json!({
+                "name": self.volume_name(),
+                "secret": { "secretName": name, "defaultMode": MODE },
+            }),
+            Self::Ca(_) => json!({
+                "name": self.volume_name(),
+                "secret": {
+                    "secretName": name, "defaultMode": MODE, "items": items(&CA_KEYS), "optional": true,
+                },
+            }),
+            Self::CaConfigMap(_) => json!({
+                "name": self.volume_name(),
+                "configMap": {
+                    "name": name, "defaultMode": MODE, "items": items(&CA_KEYS), "optional": true,
+                },
+            }),
+            Self::Crl(_) => json!({
+                "name": self.volume_name(),
+                "secret": {
+                    "secretName": name, "defaultMode": MODE, "items": items(&CRL_KEYS), "optional": true,
+                },
+            }),
+        }
+    }
+}
+
+/// What our volumes' names begin with: none is the beginning of another.
+pub(super) const VOLUME_PREFIXES: [&str; 4] =
+    ["lasthop-tls-", "lasthop-ca-", "lasthop-cacm-", "lasthop-crl-"];
+
+/// A DNS label (63 characters, no dots) from an object's name (253, with dots). A name that does not
+/// fit is cut, and a digest keeps it apart from the others.
+fn label(prefix: &str, name: &str) -> String {
+    const MOST: usize = 63;
+    if prefix.len() + name.len() <= MOST && !name.contains('.') {
+        return format!("{prefix}{name}");
+    }
+    let digest = hex(digest(&SHA256, name.as_bytes()).as_ref().get(..5).unwrap_or_default());
+    let room = MOST - prefix.len() - digest.len() - 1;
+    let start: String = name.replace('.', "-").chars().take(room).collect();
+    format!("{prefix}{start}-{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volume_names_are_labels_and_stay_apart() {
+        assert_eq!(label("lasthop-tls-", "web-tls"), "lasthop-tls-web-tls");
+        let long = "a".repeat(250);
+        let names =
+            ["a.b", "a-b", &long, &format!("{long}b")].map(|name| label("lasthop-ca-", name));
+        for name in &names {
+            assert!(name.len() <= 63 && !name.contains('.'), "{name}");
+        }
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), 4);
+    }
+}

@@ -1,0 +1,130 @@
+//! Kubernetes quantities: `250m`, `0.5`, `64Mi`, `1e3`.
+//!
+//! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+/// A quantity, as it was written and as a number.
+#[derive(Clone, Debug)]
+pub struct Quantity {
+    text: String,
+    /// In billionths, the finest that Kubernetes knows.
+    nano: i128,
+}
+
+impl Quantity {
+    /// Whether it was written with the suffix `m`: thousandths.
+    pub fn is_milli(&self) -> bool {
+        self.text.ends_with('m')
+    }
+
+    /// Whether it is more than nothing.
+    pub fn is_positive(&self) -> bool {
+        self.nano > 0
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.nano == other.nano
+    }
+}
+
+impl Eq for Quantity {}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nano.cmp(&other.nano)
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, suffix) = text.split_at(split);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let digits = format!("{whole}{fraction}");
+        let wrong = || "write a quantity such as `100m`, `0.5`, `64Mi` or `1Gi`".to_owned();
+        if digits.is_empty() || digits.len() > 18 || fraction.contains('.') {
+            return Err(wrong());
+        }
+        let mantissa: i128 = digits.parse().map_err(|_not_digits| wrong())?;
+        let decimals = u32::try_from(fraction.len()).map_err(|_too_long| wrong())?;
+        let nano = scale(suffix)
+            .and_then(|scale| mantissa.checked_mul(scale))
+            .map(|product| product / 10_i128.pow(decimals))
+            .ok_or_else(wrong)?;
+        Ok(Self { text: text.to_owned(), nano })
+    }
+}
+
+/// What one unit with this suffix is, in billionths.
+fn scale(suffix: &str) -> Option<i128> {
+    const NANO: i128 = 1_000_000_000;
+    let binary = |power: u32| Some(NANO << (10 * power));
+    let decimal = |power: u32| Some(NANO * 10_i128.pow(power));
+    match suffix {
+        "n" => Some(1),
+        "u" => Some(1_000),
+        "m" => Some(1_000_000),
+        "" => Some(NANO),
+        "k" => decimal(3),
+        "M" => decimal(6),
+        "G" => decimal(9),
+        "T" => decimal(12),
+        "Ki" => binary(1),
+        "Mi" => binary(2),
+        "Gi" => binary(3),
+        "Ti" => binary(4),
+        _ => {
+            let exponent = suffix.strip_prefix(['e', 'E'])?;
+            let digits = exponent.strip_prefix('+').unwrap_or(exponent);
+            let power =
+                digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
+            (power <= 12_u32).then(|| decimal(power))?
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Quantity;
+
+    fn read(text: &str) -> Quantity {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn compares_across_suffixes() {
+        assert_eq!(read("0.5"), read("500m"));
+        assert_eq!(read("1e3"), read("1k"));
+        assert_eq!(read("1Gi"), read("1024Mi"));
+        assert!(read("128Mi") > read("128M"));
+        assert!(read("100m") < read("1"));
+        assert_eq!(read("0.5Gi"), read("512Mi"));
+    }
+
+    #[test]
+    fn refuses_what_kubernetes_refuses() {
+        for text in ["", "m", "1.2.3", "1 Gi", "-1", "1mi", "0x10", "1e99", "9999999999999999999"] {
+            assert!(text.parse::<Quantity>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The one table of annotations: parsing, `docs/annotations.md` and "did you mean" all read it.
+
+use lasthop_contract::annotation as name;
+
+/// An annotation of a pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Annotation {
+    /// The full name.
+    pub name: &'static str,
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+    /// A value that works.
+    pub example: &'static str,
+    /// What it is about.
+    pub level: Level,
+    /// Whether this version serves it.
+    pub support: Support,
+}
+
+/// What an annotation is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Level {
+    /// One listener; `NAME.PORT` says it of that listener alone.
+    Listener,
+    /// The pod.
+    Pod,
+}
+
+/// Whether this version serves an annotation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Support {
+    /// With every value.
+    Served,
+    /// With this value alone, which says to leave it.
+    Only(&'static str),
+    /// Not at all.
+    Later,
+}
+
+/// The annotation of that full name, without a port behind it.
+pub fn find(name: &str) -> Option<&'static Annotation> {
+    TABLE.iter().find(|annotation| annotation.name == name)
+}
+
+/// All annotations, in the order of the documentation.
+pub const TABLE: &[Annotation] = &[
+    Annotation {
+        name: name::INJECT,
+        default: "no sidecar",
+        meaning: "`true` (or `enabled`) injects the sidecar, `false` (or `disabled`) never does",
+        example: "true",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::TLS_SECRET,
+        default: "required",
+        meaning: "the Secret with chain and key, or several with commas between them, chosen by SNI; the first also \
+                  serves clients without or with unknown SNI. Its `ca.crt` never becomes a client CA by itself",
+        example: "web-tls",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::PORTS,
+        default: "`8443:` and the app's only port",
+        meaning: "pairs of a port that the sidecar listens on and the app's port, with commas between them. The app's \
+                  only port is the one TCP port of the container that `kubectl.kubernetes.io/default-container` \
+                  names, else of all containers",
+        example: "8443:8080,9443:9090",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::PROTOCOL,
+        default: "`http`",
+        meaning: "what the app speaks on localhost: `http`, `h2c` (HTTP/2 without TLS) or `tcp` (bytes)",
+        example: "h2c",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::CLIENT_AUTH,
+        default: "`required` with a CA, else `none`",
+        meaning: "whether a client must (`required`), may (`optional`) or need not (`none`) present a certificate; one \
+                  that is presented must be good",
+        example: "required",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::CLIENT_CA_SECRET,
+        default: "–",
+        meaning: "the Secret, or `configmap/NAME`, with the CAs that client certificates must chain to, under `ca.crt`, \
+                  `cacert` or `trusted.crt`",
+        example: "alb-ca",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::ALLOWED_CLIENTS,
+        default: "required with a CA",
+        meaning: "who may come in, with commas or line breaks between them: `dns:`, `uri:`, `ip:`, `email:`, `cn:` \
+                  (only where the certificate has no SAN), `sha256:` of the certificate, `spki:` of the key; `*` is any \
+                  client of this CA",
+        example: "dns:*.alb.example.com",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::CLIENT_EKU,
+        default: "`either` where all allowed clients are named, `client` with `*`",
+        meaning: "the extended key usages that a client certificate may carry: `client`, `server` (a balancer that \
+                  presents its server certificate) or `either`",
+        example: "either",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::CLIENT_CRL_SECRET,
+        default: "–",
+        meaning: "the Secret with revocation lists, under `ca.crl`, `crl` or `crl.pem`",
+        example: "alb-crl",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::CLIENT_CRL_EXPIRED,
+        default: "`accept`",
+        meaning: "what a revocation list past its time does: `accept` goes on with it, `refuse` lets nobody in",
+        example: "refuse",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::CLIENT_AUTH_EXEMPT_PATHS,
+        default: "–",
+        meaning: "paths that health checkers without a certificate may reach",
+        example: "/healthz",
+        level: Level::Listener,
+        support: Support::Later,
+    },
+    Annotation {
+        name: name::TRUSTED_PROXIES,
+        default: "none",
+        meaning: "whose `X-Forwarded-*` and `Forwarded` are believed and extended: client patterns, CIDRs, or the word \
+                  `allowed-clients`; from all others they are stripped",
+        example: "allowed-clients",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::IDENTITY_HEADERS,
+        default: "`xfcc`; nothing with `tcp`",
+        meaning: "what the app is told of the client: `none`, or some of `xfcc` (X-Forwarded-Client-Cert), `rfc9440` \
+                  (Client-Cert) and `aws` (X-Amzn-Mtls-*)",
+        example: "xfcc,rfc9440",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::PROXY_PROTOCOL,
+        default: "`off`",
+        meaning: "`accept` or `send` the PROXY protocol",
+        example: "off",
+        level: Level::Listener,
+        support: Support::Only("off"),
+    },
+    Annotation {
+        name: name::REDIRECT_PORT,
+        default: "–",
+        meaning: "a plain HTTP port that redirects to https on the same host",
+        example: "8081",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::UPSTREAMS,
+        default: "–",
+        meaning: "originate: `local-port=https://host:port` or `local-port=tls://host:port`, with commas between them",
+        example: "9001=https://db.example.com:443",
+        level: Level::Pod,
+        support: Support::Later,
+    },
+    Annotation {
+        name: name::UPSTREAM_CLIENT_SECRET,
+        default: "–",
+        meaning: "the Secret that the sidecar presents to the next tier",
+        example: "web-client",
+        level: Level::Listener,
+        support: Support::Later,
+    },
+    Annotation {
+        name: name::UPSTREAM_CA_SECRET,
+        default: "the built-in Mozilla roots",
+        meaning: "the Secret with the CAs that the next tier's certificate must chain to",
+        example: "db-ca",
+        level: Level::Listener,
+        support: Support::Later,
+    },
+    Annotation {
+        name: name::UPSTREAM_SERVER_NAMES,
+        default: "the host",
+        meaning: "the names that the next tier's certificate must bear",
+        example: "db.internal.example.com",
+        level: Level::Listener,
+        support: Support::Later,
+    },
+    Annotation {
+        name: name::UPSTREAM_SNI,
+        default: "the host",
+        meaning: "the server name that the sidecar asks the next tier for",
+        example: "db.internal.example.com",
+        level: Level::Listener,
+        support: Support::Later,
+    },
+    Annotation {
+        name: name::REQUIRE_LOOPBACK,
+        default: "`false`",
+        meaning: "whether the pod is unready while the app's port answers on the pod's own address",
+        example: "false",
+        level: Level::Pod,
+        support: Support::Only("false"),
+    },
+    Annotation {
+        name: name::STATUS_PORT,
+        default: "`15443`",
+        meaning: "the port of the sidecar's `/livez`, `/readyz` and `/metrics`, in plain HTTP",
+        example: "15444",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::APP_SOCKET,
+        default: "–",
+        meaning: "a Unix socket of the app instead of a port",
+        example: "/run/app/app.sock",
+        level: Level::Listener,
+        support: Support::Later,
+    },
+    Annotation {
+        name: name::IGNORE,
+        default: "–",
+        meaning: "codes of findings that are not wanted here, each with a reason; what is about lasthop's own safety \
+                  stays",
+        example: "LH121: a trial",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::MISSING_SECRET,
+        default: "the namespace's label, else `enforce`",
+        meaning: "what a Secret that is not there does: `enforce`, `warn` or `off`",
+        example: "warn",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_IMAGE,
+        default: "`--sidecar-image`",
+        meaning: "the sidecar's image, one of `--allowed-sidecar-images`",
+        example: "registry.example.com/lasthop-sidecar:0.1.0",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_IMAGE_PULL_POLICY,
+        default: "`--sidecar-image-pull-policy`",
+        meaning: "`Always`, `IfNotPresent` or `Never`",
+        example: "IfNotPresent",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_CPU_REQUEST,
+        default: "`--sidecar-cpu-request`",
+        meaning: "the sidecar's CPU request; in a Guaranteed pod the limit",
+        example: "50m",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_CPU_LIMIT,
+        default: "`--sidecar-cpu-limit`",
+        meaning: "the sidecar's CPU limit",
+        example: "1",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_MEMORY_REQUEST,
+        default: "`--sidecar-memory-request`",
+        meaning: "the sidecar's memory request; in a Guaranteed pod the limit",
+        example: "48Mi",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_MEMORY_LIMIT,
+        default: "`--sidecar-memory-limit`",
+        meaning: "the sidecar's memory limit",
+        example: "256Mi",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_LOG_LEVEL,
+        default: "`--sidecar-log-level`",
+        meaning: "`error`, `warn`, `info` (every request) or `debug`",
+        example: "warn",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_DRAIN_DELAY,
+        default: "`--sidecar-drain-delay`",
+        meaning: "how long after SIGTERM new connections are still taken, as `5s` or `1m30s`",
+        example: "10s",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_DRAIN_TIMEOUT,
+        default: "`--sidecar-drain-timeout`",
+        meaning: "how long after SIGTERM what is still open is cut",
+        example: "60s",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::SIDECAR_NATIVE,
+        default: "`--sidecar-native`",
+        meaning: "`true` makes the sidecar an init container that restarts (Kubernetes 1.29 and newer), `false` an \
+                  ordinary container",
+        example: "true",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::STATUS,
+        default: "written by lasthop",
+        meaning: "what was injected: the version and a digest of the input; never trusted when read back",
+        example: "",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+];
