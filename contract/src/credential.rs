@@ -142,6 +142,8 @@ pub struct Trust {
     pub revocation_lists: Vec<CertificateRevocationListDer<'static>>,
     /// Everything that is wrong, in the order of the data.
     pub problems: Vec<Problem>,
+    /// The data key that the lists were read from.
+    lists_found_in: &'static str,
 }
 
 impl Trust {
@@ -154,7 +156,7 @@ impl Trust {
         let lists = self.revocation_lists.iter().filter_map(|list| {
             let (issuer, next_update) = pem::crl_next_update(list)?;
             let fault = Fault::CrlExpired { issuer, next_update };
-            (next_update < now).then(|| Problem::new("ca.crl", fault))
+            (next_update < now).then(|| Problem::new(self.lists_found_in, fault))
         });
         authorities.chain(lists).collect()
     }
@@ -170,6 +172,7 @@ pub fn read_authorities(data: &SecretData) -> Trust {
 /// Reads the revocation lists from the known CRL keys.
 pub fn read_revocation_lists(data: &SecretData) -> Trust {
     let mut trust = Trust::default();
+    trust.lists_found_in = pem::revocation_key(data).unwrap_or("ca.crl");
     trust.revocation_lists = pem::revocation_lists(data, &mut trust.problems);
     trust
 }

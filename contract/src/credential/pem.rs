@@ -25,11 +25,12 @@ struct Blocks {
 }
 
 fn blocks(bytes: &[u8]) -> Blocks {
+    let (labels, glued) = labels(&String::from_utf8_lossy(bytes));
     let mut blocks = Blocks {
         certificates: Vec::new(),
         keys: Vec::new(),
         lists: Vec::new(),
-        labels: labels(bytes),
+        labels,
         broken: None,
     };
     for section in SliceIter::<(SectionKind, Vec<u8>)>::new(bytes) {
@@ -42,6 +43,10 @@ fn blocks(bytes: &[u8]) -> Blocks {
                 break;
             }
         }
+    }
+    if glued {
+        let reason = "text follows on the `-----BEGIN` line, the line breaks are missing";
+        blocks.broken = Some(reason.to_owned());
     }
     blocks
 }
@@ -58,13 +63,20 @@ fn broken(error: &PemError) -> String {
     }
 }
 
-fn labels(bytes: &[u8]) -> Vec<String> {
-    let Ok(text) = std::str::from_utf8(bytes) else { return Vec::new() };
-    text.lines()
-        .filter_map(|line| line.trim_end().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
-        .take(MOST_CERTIFICATES)
-        .map(ToOwned::to_owned)
-        .collect()
+/// The labels of the blocks, and whether one has its contents on the same line, as a shell makes it
+/// of an unquoted variable. Such a line is no label: it might be a key, and labels are printed.
+fn labels(text: &str) -> (Vec<String>, bool) {
+    let mut labels = Vec::new();
+    let mut glued = false;
+    for line in text.lines().filter_map(|line| line.strip_prefix("-----BEGIN ")) {
+        let Some((label, after)) = line.split_once("-----") else { continue };
+        if !after.trim().is_empty() {
+            glued = true;
+        } else if labels.len() < MOST_CERTIFICATES {
+            labels.push(label.to_owned());
+        }
+    }
+    (labels, glued)
 }
 
 /// Why bytes without any PEM block are not PEM, where a known slip explains it.
@@ -72,8 +84,9 @@ fn not_pem(bytes: &[u8]) -> Option<Fault> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Some(Fault::KeyEmpty);
     }
-    if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return Some(Fault::ByteOrderMark);
+    if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
+        let reason = "it is UTF-16, which PowerShell writes by default; save it as UTF-8";
+        return Some(Fault::BrokenPem { reason: reason.to_owned() });
     }
     if X509Certificate::from_der(bytes).is_ok() {
         return Some(Fault::DerNotPem { certificate: true });
@@ -82,6 +95,10 @@ fn not_pem(bytes: &[u8]) -> Option<Fault> {
         return Some(Fault::DerNotPem { certificate: false });
     }
     let text = std::str::from_utf8(bytes).ok()?;
+    if text.lines().any(|line| line.trim_start().starts_with("-----BEGIN ")) {
+        let reason = "its lines are indented, `-----BEGIN` must stand at the start of a line";
+        return Some(Fault::BrokenPem { reason: reason.to_owned() });
+    }
     let compact: String = text.split_whitespace().collect();
     if STANDARD.decode(compact).is_ok_and(|inner| {
         inner.starts_with(b"-----BEGIN ") || inner.windows(12).any(|part| part == b"\n-----BEGIN ")
@@ -102,7 +119,19 @@ fn placeholder(text: &str) -> Option<String> {
         .any(|words| {
             text.len() < 200 && text.to_ascii_lowercase().contains(&words.to_ascii_lowercase())
         });
-    (marked || sample).then(|| text.chars().take(80).collect())
+    if !marked && !sample {
+        return None;
+    }
+    // Somebody may have put the brackets around the real thing.
+    let is_data = |word: &str| word.len() >= 32;
+    if text.split(|character: char| !is_base64(character)).any(is_data) {
+        return Some("…".to_owned());
+    }
+    Some(text.chars().take(80).collect())
+}
+
+fn is_base64(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '=')
 }
 
 /// The value under `key`, if it is there and not too long to be read.
@@ -115,6 +144,11 @@ fn value<'a>(data: &'a SecretData, key: &str, problems: &mut Vec<Problem>) -> Op
             MOST_BYTES / 1024
         );
         problems.push(Problem::new(key, Fault::BrokenPem { reason }));
+        return None;
+    }
+    // The mark hides the first `-----BEGIN` from every reader of PEM, whatever follows.
+    if bytes.starts_with(b"\xEF\xBB\xBF") {
+        problems.push(Problem::new(key, Fault::ByteOrderMark));
         return None;
     }
     Some(bytes)
@@ -223,7 +257,7 @@ fn unloadable(key: &PrivateKeyDer<'_>) -> &'static str {
 }
 
 fn is_encrypted(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let text = String::from_utf8_lossy(bytes);
     text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
         || text.lines().any(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"))
 }
@@ -278,7 +312,7 @@ pub(super) fn revocation_lists(
     data: &SecretData,
     problems: &mut Vec<Problem>,
 ) -> Vec<CertificateRevocationListDer<'static>> {
-    let Some(key) = CRL_KEYS.into_iter().find(|key| data.contains_key(*key)) else {
+    let Some(key) = revocation_key(data) else {
         let found = data.keys().cloned().collect();
         problems.push(Problem::new("ca.crl", Fault::KeyMissing { form: Form::Tls, found }));
         return Vec::new();
@@ -301,6 +335,11 @@ pub(super) fn revocation_lists(
         }
     }
     lists
+}
+
+/// The key under which `data` keeps its revocation lists.
+pub(super) fn revocation_key(data: &SecretData) -> Option<&'static str> {
+    CRL_KEYS.into_iter().find(|key| data.contains_key(*key))
 }
 
 /// Issuer and `nextUpdate` (RFC 5280, 5.1.2.5) of a list.
