@@ -6,6 +6,7 @@ use crate::object::Object;
 use crate::path::FieldPath;
 
 pub mod ingress;
+mod pod;
 
 /// What the Secret is meant for there.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -57,7 +58,9 @@ pub struct Reference {
 
 /// All references of an object that lives in `namespace`, in the order of its fields.
 pub fn of(object: &Object, namespace: &str) -> Vec<Reference> {
-    ingress::of(object, namespace)
+    let mut references = ingress::of(object, namespace);
+    references.extend(pod::of(object, namespace));
+    references
 }
 
 /// The annotation of `object` which says that something makes the Secret of `reference`:

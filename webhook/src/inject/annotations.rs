@@ -378,7 +378,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Everything that is wrong with the value of an annotation that this version serves.
-fn check_value(annotation: &str, value: &str) -> Vec<Wrong> {
+pub(super) fn check_value(annotation: &str, value: &str) -> Vec<Wrong> {
     fn wrongs<T>(read: Result<T, Vec<Wrong>>) -> Vec<Wrong> {
         read.err().unwrap_or_default()
     }

@@ -150,7 +150,7 @@ impl Default for Options {
 }
 
 fn default_image() -> String {
-    concat!("lasthop-sidecar:", env!("CARGO_PKG_VERSION")).to_owned()
+    concat!("lasthop.dev/lasthop-sidecar:", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
 /// What is wrong with a flag's value, on one line as clap prints it.

@@ -1,5 +1,7 @@
 //! The one table of annotations: parsing, `docs/annotations.md` and "did you mean" all read it.
 
+use std::fmt::Write as _;
+
 use lasthop_contract::annotation as name;
 
 /// An annotation of a pod.
@@ -38,6 +40,55 @@ pub enum Support {
     /// Not at all.
     Later,
 }
+
+/// `docs/annotations.md`.
+pub fn document() -> String {
+    let mut document = PREAMBLE.to_owned();
+    for annotation in TABLE {
+        let Annotation { name, default, meaning, example, level, support } = annotation;
+        let name = match level {
+            Level::Listener => format!("`{name}` ¹"),
+            Level::Pod => format!("`{name}`"),
+        };
+        let meaning = match support {
+            Support::Served => (*meaning).to_owned(),
+            Support::Only(word) => format!("{meaning}. This version takes `{word}` alone"),
+            Support::Later => format!("{meaning}. Not supported by this version, and refused"),
+        };
+        let example = match (example, support) {
+            (_, Support::Later) | (&"", _) => String::new(),
+            (example, _) => format!("`\"{example}\"`"),
+        };
+        let _infallible = writeln!(
+            document,
+            "| {name} | {default} | {} | {example} |",
+            meaning.replace('|', "\\|")
+        );
+    }
+    document
+}
+
+const PREAMBLE: &str = "\
+# Annotations of pods and pod templates
+
+<!-- Made from webhook/src/inject/table.rs; `UPDATE_GOLDEN=1 cargo test -p lasthop` writes it. -->
+
+They belong to the pod: on a Deployment, StatefulSet, DaemonSet, ReplicaSet or Job under
+`spec.template.metadata.annotations`, on a CronJob under
+`spec.jobTemplate.spec.template.metadata.annotations`. On the workload's own metadata they are an
+error. A name or value that is not known is an error, too; nothing is passed over in silence.
+
+The pod's namespace needs the label `lasthop.dev/inject: enabled` (or `true`); with `required`, pods
+that do not ask for a sidecar are refused there.
+
+Values are texts: `\"true\"`, not `true`.
+
+¹ With the listener's port behind it, such an annotation is about that listener alone:
+`lasthop.dev/client-auth.9443: none`.
+
+| annotation | default | meaning | example |
+| --- | --- | --- | --- |
+";
 
 /// The annotation of that full name, without a port behind it.
 pub fn find(name: &str) -> Option<&'static Annotation> {
@@ -347,3 +398,33 @@ pub const TABLE: &[Annotation] = &[
         support: Support::Served,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_is_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/annotations.md");
+        if std::env::var("UPDATE_GOLDEN").is_ok_and(|value| value == "1") {
+            std::fs::write(path, document()).unwrap();
+        }
+        let file = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(file == document(), "docs/annotations.md: UPDATE_GOLDEN=1 writes it anew");
+    }
+
+    #[test]
+    fn every_example_is_taken() {
+        for annotation in TABLE.iter().filter(|it| it.support == Support::Served) {
+            let wrongs =
+                crate::inject::annotations::check_value(annotation.name, annotation.example);
+            assert!(wrongs.is_empty(), "{}: {wrongs:?}", annotation.name);
+        }
+    }
+
+    #[test]
+    fn no_name_is_twice_in_the_table() {
+        let names: std::collections::BTreeSet<&str> = TABLE.iter().map(|it| it.name).collect();
+        assert_eq!(names.len(), TABLE.len());
+    }
+}
