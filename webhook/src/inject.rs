@@ -322,4 +322,6 @@ fn move_command(
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
