@@ -18,6 +18,7 @@ mod pem;
 
 pub use certificate::{Certificate, KeyKind, Name, Purpose};
 pub use layout::{CA_KEYS, CRL_KEYS, Form};
+pub use pem::undecodable;
 
 use crate::problem::{Fault, Problem};
 
@@ -85,6 +86,14 @@ pub struct Reading {
     pub form: Option<Form>,
     /// Everything that is wrong, in the order of the data.
     pub problems: Vec<Problem>,
+}
+
+impl Reading {
+    /// What depends on the time, also where chain and key do not make a credential.
+    pub fn problems_at(&self, now: i64) -> Vec<Problem> {
+        let key = self.form.unwrap_or(Form::Tls).chain_key();
+        self.chain.first().map(|leaf| chain::validity(leaf, key, now)).unwrap_or_default()
+    }
 }
 
 /// Reads chain and key. The clock has no part in it: see [`Credential::problems_at`].

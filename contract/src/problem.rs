@@ -111,6 +111,8 @@ pub enum Fault {
     CrlExpired { issuer: String, next_update: i64 },
     /// A trusted CA that issues certificates to anybody.
     PublicCa { subject: String },
+    /// A value under `data` that is not base64; `is_pem` where it is the PEM text itself.
+    NotBase64 { is_pem: bool },
 }
 
 impl Problem {
@@ -157,6 +159,7 @@ impl Problem {
             Fault::BrokenCrl { .. } => 133,
             Fault::CrlExpired { .. } => 134,
             Fault::PublicCa { .. } => 135,
+            Fault::NotBase64 { .. } => 136,
         })
     }
 
@@ -164,6 +167,7 @@ impl Problem {
     pub fn gravity(&self) -> Gravity {
         match self.fault {
             Fault::ChainOrder { .. }
+            | Fault::CaAsLeaf { .. }
             | Fault::ExpiresSoon { .. }
             | Fault::NotACa { .. }
             | Fault::CaExpired { .. }
@@ -282,6 +286,10 @@ impl Problem {
                 format!("the CA `{}` in `{key}` expired on {}", escape(subject), day(*not_after))
             }
             Fault::KeyInCaBundle => format!("`{key}` holds a private key beside the CA"),
+            Fault::NotBase64 { is_pem: true } => {
+                format!("`{key}` stands under `data` as PEM text, base64 belongs there")
+            }
+            Fault::NotBase64 { is_pem: false } => format!("`{key}` is not base64"),
             Fault::BrokenCrl { reason } => {
                 format!("the revocation list in `{key}` cannot be read: {}", escape(reason))
             }
@@ -406,6 +414,9 @@ impl Problem {
             Fault::CaExpired { .. } => "replace it with the CA's current certificate".to_owned(),
             Fault::KeyInCaBundle => {
                 "take the private key out at once and treat it as leaked; who only verifies needs certificates alone".to_owned()
+            }
+            Fault::NotBase64 { .. } => {
+                "put the PEM text under `stringData`, or `base64 -w0 < FILE` under `data`".to_owned()
             }
             Fault::BrokenCrl { .. } => {
                 format!("`openssl crl -in {key} -noout -text` shows what is wrong")

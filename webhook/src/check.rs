@@ -10,7 +10,7 @@ use crate::finding::{self, Finding, Severity};
 use crate::object::Object;
 use crate::surroundings::Surroundings;
 
-mod gather;
+pub(crate) mod gather;
 mod mode;
 mod overrides;
 mod ratchet;
@@ -19,7 +19,7 @@ mod scene;
 
 pub use mode::{Limits, Mode, Setting, Validate};
 pub use requester::Requester;
-pub use scene::{Maker, Nearest, Scene, SeenSecret, Sight, User};
+pub use scene::{Maker, Nearest, Own, Pair, Scene, SeenSecret, Sight, User};
 
 /// What happens to the object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

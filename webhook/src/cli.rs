@@ -2,17 +2,31 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{check, explain};
 
 /// TLS to the last hop: refuses TLS configuration that cannot work, and injects the sidecar.
 #[derive(Debug, Parser)]
 #[command(name = "lasthop", version, propagate_version = true)]
-pub struct Cli {}
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    Explain(explain::Args),
+}
 
 impl Cli {
     /// Parses the command line and runs the subcommand that it names.
     pub fn run() -> ExitCode {
-        let Self {} = Self::parse();
-        ExitCode::SUCCESS
+        let Self { command } = Self::parse();
+        match command {
+            Command::Check(args) => args.run(),
+            Command::Explain(args) => args.run(),
+        }
     }
 }

@@ -7,10 +7,14 @@
 
 pub mod check;
 pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod documents;
 pub mod finding;
 pub mod inject;
 pub mod object;
 pub mod path;
 pub mod reference;
+pub mod render;
 pub mod rules;
 pub mod surroundings;

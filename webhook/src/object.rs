@@ -9,7 +9,10 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lasthop_contract::credential::SecretData;
+use lasthop_contract::text::escape;
 use serde_json::Value;
+
+use crate::path::FieldPath;
 
 /// Names an object.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -136,6 +139,29 @@ pub struct Secret {
 }
 
 impl Secret {
+    /// What shows that a program writes this Secret, in words: cert-manager, the External Secrets
+    /// Operator, Sealed Secrets, or an owner.
+    pub fn written_by(&self) -> Option<String> {
+        let known = [
+            ("cert-manager.io/certificate-name", "cert-manager"),
+            ("reconcile.external-secrets.io/data-hash", "the External Secrets Operator"),
+            ("sealedsecrets.bitnami.com/managed", "Sealed Secrets"),
+        ];
+        let marked = known.iter().find(|(mark, _)| self.object.annotation(mark).is_some());
+        let owner = || {
+            let owner = self.object.list("/metadata/ownerReferences").first()?;
+            let text = |key| owner.get(key).and_then(Value::as_str).map(escape);
+            Some(format!("{} {}", text("kind")?, text("name")?))
+        };
+        marked.map(|(_, writer)| (*writer).to_owned()).or_else(owner)
+    }
+
+    /// The field that holds `key`: `stringData` is laid over `data`.
+    pub fn path(&self, key: &str) -> FieldPath {
+        let over = FieldPath::of(["stringData", key]);
+        if over.find(&self.object.0).is_some() { over } else { FieldPath::of(["data", key]) }
+    }
+
     /// Reads a raw Secret.
     pub fn read(object: Object) -> Self {
         let mut data = SecretData::new();

@@ -2,14 +2,29 @@
 
 use lasthop_contract::problem::Code;
 
-use crate::check::Scene;
+use crate::check::{Operation, Scene};
 use crate::finding::{Finding, Severity};
 use crate::path::FieldPath;
 
 pub(crate) mod bad_override;
+mod budget_used_up;
+mod could_not_look;
+mod credential;
+mod field_type;
+mod host_in_two_items;
+mod host_not_covered;
 pub(crate) mod placeholder;
+mod removed_api_version;
+mod rule_host_without_tls;
+mod secret_awaited;
+mod secret_empty_awaited;
+mod secret_form;
+pub(crate) mod secret_in_use;
 pub(crate) mod secret_missing;
-pub(crate) mod secret_name;
+mod secret_name;
+mod split_tls_item;
+mod tls_host_without_rule;
+mod wildcard_depth;
 
 /// A rule, and what its page in `docs/rules.md` says.
 #[derive(Debug)]
@@ -48,16 +63,46 @@ impl Rule {
     }
 }
 
-/// Every rule, by code.
-pub static RULES: &[&Rule] =
-    &[&secret_missing::RULE, &placeholder::RULE, &secret_name::RULE, &bad_override::RULE];
+/// The rules that have a file of their own, by code.
+static RULES: &[&Rule] = &[
+    &secret_missing::RULE,
+    &secret_awaited::RULE,
+    &secret_form::RULE,
+    &host_not_covered::RULE,
+    &wildcard_depth::RULE,
+    &split_tls_item::RULE,
+    &tls_host_without_rule::RULE,
+    &rule_host_without_tls::RULE,
+    &host_in_two_items::RULE,
+    &placeholder::RULE,
+    &removed_api_version::RULE,
+    &secret_empty_awaited::RULE,
+    &secret_name::RULE,
+    &field_type::RULE,
+    &secret_in_use::RULE,
+    &bad_override::RULE,
+    &could_not_look::RULE,
+    &budget_used_up::RULE,
+];
 
-/// Runs every rule over `scene`.
-pub fn run(scene: &Scene) -> Vec<Finding> {
-    RULES.iter().filter_map(|rule| rule.judge).flat_map(|judge| judge(scene)).collect()
+/// Every rule, by code.
+pub fn all() -> impl Iterator<Item = &'static Rule> {
+    credential::pages().chain(RULES.iter().copied())
 }
 
 /// The rule of a code.
 pub fn find(code: Code) -> Option<&'static Rule> {
-    RULES.iter().copied().find(|rule| rule.code == code)
+    all().find(|rule| rule.code == code)
+}
+
+/// Runs every rule over `scene`.
+pub fn run(scene: &Scene) -> Vec<Finding> {
+    // What goes is not judged, but who is left without it.
+    if scene.operation == Operation::Delete {
+        return secret_in_use::RULE.judge.map(|judge| judge(scene)).unwrap_or_default();
+    }
+    let mut findings = credential::judge(scene);
+    let judges = RULES.iter().filter_map(|rule| rule.judge);
+    findings.extend(judges.flat_map(|judge| judge(scene)));
+    findings
 }

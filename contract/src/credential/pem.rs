@@ -108,6 +108,15 @@ fn not_pem(bytes: &[u8]) -> Option<Fault> {
     placeholder(text).map(|text| Fault::Placeholder { text })
 }
 
+/// What is wrong with a value under `data` that is not base64. The API server refuses such; among
+/// files it is usual.
+pub fn undecodable(text: &str) -> Fault {
+    match placeholder(text) {
+        Some(text) => Fault::Placeholder { text },
+        None => Fault::NotBase64 { is_pem: text.contains("-----BEGIN ") },
+    }
+}
+
 /// `${NAME}`, `{{ .Values.x }}`, `<your certificate>`, or the words of the usual samples.
 fn placeholder(text: &str) -> Option<String> {
     let text = text.trim();

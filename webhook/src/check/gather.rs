@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::scene::{Maker, Nearest, Scene, SeenSecret, Sight, User};
+use super::scene::{Maker, Nearest, Own, Scene, SeenSecret, Sight, User};
 use super::{Mode, Subject};
-use crate::object::Object;
+use crate::object::{Object, Secret};
 use crate::reference::{self, Reference};
 use crate::surroundings::{Sighting, Surroundings};
 
@@ -54,7 +54,8 @@ pub(super) async fn gather(
     let keys: BTreeSet<Key> =
         references.iter().chain(before.iter().flatten()).map(Key::of).collect();
     let seen = looks.all(subject, keys).await;
-    let users = looks.users(subject).await;
+    let users = looks.users(subject, mode).await;
+    let own = looks.own_maker(subject).await;
     let scene = |object: &Object, references: Vec<Reference>| Scene {
         object: object.clone(),
         namespace: subject.namespace.clone(),
@@ -66,6 +67,10 @@ pub(super) async fn gather(
                 Some(seen.get(&Key::of(&reference))?.sight(object, reference, mode))
             })
             .collect(),
+        own: own.as_ref().map(|maker| Own {
+            secret: Arc::new(SeenSecret::new(Secret::read(object.clone()))),
+            maker: maker.clone(),
+        }),
         users: users.clone(),
         now,
     };
@@ -172,33 +177,53 @@ impl<'a> Looks<'a> {
         }
     }
 
+    /// Where `subject` is a Secret: what makes it, looked for where it is an empty placeholder.
+    async fn own_maker(&self, subject: &Subject) -> Option<Sighting<Maker>> {
+        let object = &subject.object;
+        if !object.is("", "Secret") {
+            return None;
+        }
+        if !SeenSecret::new(Secret::read(object.clone())).is_placeholder() {
+            return Some(Sighting::Missing);
+        }
+        let names = BTreeSet::from([object.name()]);
+        let found = self.look(self.surroundings.makers(&subject.namespace, &names)).await;
+        Some(match found {
+            Sighting::Found(makers) => {
+                Sighting::from(makers.into_values().next().map(Maker::Object))
+            }
+            Sighting::Missing => Sighting::Missing,
+            Sighting::Unknown(why) => Sighting::Unknown(why),
+        })
+    }
+
     /// The places that name the Secret which `subject` is.
-    async fn users(&self, subject: &Subject) -> Sighting<Vec<User>> {
+    async fn users(&self, subject: &Subject, mode: &Mode) -> Sighting<Vec<User>> {
         let object = &subject.object;
         if !object.is("", "Secret") || object.name().is_empty() {
             return Sighting::Found(Vec::new());
         }
         let readers = self.surroundings.readers(&subject.namespace, object.name());
-        self.look(readers).await.map(|readers| {
-            readers
-                .iter()
-                .flat_map(|reader| users(reader, &subject.namespace, object.name()))
-                .collect()
-        })
+        let readers = self.look(readers).await;
+        readers.map(|readers| readers.iter().flat_map(|it| users(it, subject, mode)).collect())
     }
 }
 
-fn users(reader: &Object, namespace: &str, secret: &str) -> Vec<User> {
-    let of_this =
-        |reference: &Reference| reference.secret == secret && reference.namespace == namespace;
-    // A reader on its way out, or about to lose the reference, is not asked about.
+fn users(reader: &Object, subject: &Subject, mode: &Mode) -> Vec<User> {
+    // What is on its way out needs nothing any more.
     if reader.is_being_deleted() {
         return Vec::new();
     }
-    let object = reader.reference(namespace);
-    reference::of(reader, namespace)
+    let object = reader.reference(&subject.namespace);
+    let of_this = |reference: &Reference| {
+        reference.secret == subject.object.name() && reference.namespace == subject.namespace
+    };
+    reference::of(reader, &subject.namespace)
         .into_iter()
         .filter(of_this)
-        .map(|reference| User { object: object.clone(), reference })
+        .map(|reference| {
+            let maker = reference::maker_annotation(reader, &reference, &mode.maker_annotations);
+            User { object: object.clone(), reference, maker }
+        })
         .collect()
 }

@@ -7,10 +7,10 @@ use lasthop_contract::annotation::{IGNORE, MISSING_SECRET, VALIDATE};
 use lasthop_contract::text::escape;
 
 use super::ratchet::soften;
-use super::{DryRun, Judgement, Mode, Subject, Validate};
+use super::{DryRun, Judgement, Mode, Operation, Subject, Validate};
 use crate::finding::{Finding, Scope, Severity};
 use crate::object::Object;
-use crate::rules::{bad_override, secret_missing};
+use crate::rules::{bad_override, secret_in_use, secret_missing};
 use crate::surroundings::Sighting;
 
 /// Takes back what labels, annotations and a dry-run take back.
@@ -59,8 +59,7 @@ fn read_ignore(wish: &str) -> (BTreeMap<String, &str>, Vec<String>) {
         let entry = wish.get(*start..end).unwrap_or_default().trim();
         let (code, reason) = entry.split_once(':').unwrap_or((entry, ""));
         let (code, reason) = (code.trim(), reason.trim());
-        let known =
-            is_code(code) && crate::rules::RULES.iter().any(|rule| rule.code.to_string() == code);
+        let known = is_code(code) && crate::rules::all().any(|rule| rule.code.to_string() == code);
         if !known {
             complaints.push(format!("`{}` is no finding code", escape(code)));
         } else if reason.is_empty() {
@@ -87,6 +86,13 @@ fn missing_secret(subject: &Subject, namespace: &Sighting<Object>, judgement: &m
     }
     let own = subject.object.annotation(MISSING_SECRET);
     let labels = namespace.found().map(Object::labels).unwrap_or_default();
+    if subject.operation == Operation::Delete {
+        let asked = labels.get(MISSING_SECRET) == Some(&"enforce");
+        if asked && !is_going(namespace) && !subject.requester.clears_away() {
+            refuse_deletion(judgement);
+        }
+        return;
+    }
     let Some(wish) = own.or_else(|| labels.get(MISSING_SECRET).copied()) else { return };
     match Validate::parse(wish) {
         Some(Validate::Enforce) => {}
@@ -108,6 +114,21 @@ fn missing_secret(subject: &Subject, namespace: &Sighting<Object>, judgement: &m
             MISSING_SECRET,
             &complaint(wish),
         )),
+    }
+}
+
+/// Whether the namespace is being deleted, and everything in it with it.
+fn is_going(namespace: &Sighting<Object>) -> bool {
+    namespace
+        .found()
+        .is_some_and(|it| it.is_being_deleted() || it.text("/status/phase") == "Terminating")
+}
+
+fn refuse_deletion(judgement: &mut Judgement) {
+    for finding in &mut judgement.findings {
+        if finding.code == secret_in_use::RULE.code {
+            finding.severity = Severity::Error;
+        }
     }
 }
 

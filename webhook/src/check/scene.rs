@@ -5,8 +5,11 @@ use std::sync::{Arc, OnceLock};
 use lasthop_contract::credential::{self, Reading};
 
 use super::{Operation, Setting};
+use crate::finding::{Finding, Severity};
 use crate::object::{Object, ObjectRef, Secret};
+use crate::path::FieldPath;
 use crate::reference::Reference;
+use crate::rules::Rule;
 use crate::surroundings::Sighting;
 
 /// Everything that rules look at: gathered before they run, so that they are plain functions.
@@ -22,6 +25,8 @@ pub struct Scene {
     pub setting: Setting,
     /// The places of the object that name a Secret, each with what came of the look.
     pub references: Vec<Sight>,
+    /// Where the object is a Secret: what it holds, and what makes it if it is an empty placeholder.
+    pub own: Option<Own>,
     /// Where the object is a Secret: the places of other objects that name it.
     pub users: Sighting<Vec<User>>,
     /// The time, as Unix time in seconds.
@@ -32,6 +37,75 @@ impl Scene {
     /// Names the object in findings.
     pub fn name(&self) -> ObjectRef {
         self.object.reference(&self.namespace)
+    }
+
+    /// Every reference together with the Secret that it leads to, from whichever side the question
+    /// comes.
+    pub fn pairs(&self) -> impl Iterator<Item = Pair<'_>> {
+        let from_here = self.references.iter().filter_map(|sight| {
+            let seen = sight.secret.found()?;
+            let awaited = sight.maker.found().is_some();
+            Some(Pair { reference: &sight.reference, seen, awaited, user: None })
+        });
+        let from_there = self.own.iter().flat_map(|own| {
+            self.users.found().into_iter().flatten().map(|user| {
+                let awaited = own.maker.found().is_some() || user.maker.is_some();
+                Pair { reference: &user.reference, seen: &own.secret, awaited, user: Some(user) }
+            })
+        });
+        from_here.chain(from_there)
+    }
+}
+
+/// The Secret in question itself.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// What it holds.
+    pub secret: Arc<SeenSecret>,
+    /// What makes it, looked for where it is an empty placeholder.
+    pub maker: Sighting<Maker>,
+}
+
+/// A reference and the Secret that it leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// The place that names the Secret.
+    pub reference: &'a Reference,
+    /// The Secret.
+    pub seen: &'a SeenSecret,
+    /// The other object which names it, where the Secret is in question.
+    pub user: Option<&'a User>,
+    awaited: bool,
+}
+
+impl Pair<'_> {
+    /// Whether a program writes the Secret. Then its contents are that program's business: a person
+    /// who applies something beside it can only wait.
+    pub fn is_made(&self) -> bool {
+        self.awaited || self.seen.secret.written_by().is_some()
+    }
+
+    /// Whether the Secret is empty and something will fill it.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited && self.seen.is_placeholder()
+    }
+
+    /// What is wrong here, as a finding of `rule`: at `place` of the referencing object, or under
+    /// `key` of the Secret where that is in question. It cannot work, unless it may yet be made to.
+    pub fn finding(
+        &self,
+        scene: &Scene,
+        rule: &Rule,
+        (place, key): (&FieldPath, &str),
+        message: &str,
+    ) -> Finding {
+        let severity = if self.is_made() { Severity::Warning } else { Severity::Error };
+        let Some(user) = self.user else {
+            return Finding::new(rule.code, severity, scene.name(), place.clone(), message);
+        };
+        let message = format!("{message}, which {} at `{place}` needs", user.object);
+        Finding::new(rule.code, severity, scene.name(), self.seen.secret.path(key), message)
+            .about(user.object.clone())
     }
 }
 
@@ -73,6 +147,8 @@ pub struct User {
     pub object: ObjectRef,
     /// Its place.
     pub reference: Reference,
+    /// The annotation of it which says that something makes the Secret.
+    pub maker: Option<String>,
 }
 
 /// A Secret and what it holds as a credential; read once, however many references lead to it.

@@ -49,6 +49,18 @@ pub fn is_ingress(object: &Object) -> bool {
     object.kind() == "Ingress" && matches!(object.group(), "networking.k8s.io" | "extensions")
 }
 
+/// Whether a host of `spec.tls` is meant for the host of a rule: they are the same, or one is a
+/// wildcard that covers the other.
+pub fn host_matches(tls: &str, rule: &str) -> bool {
+    let (tls, rule) = (tls.to_ascii_lowercase(), rule.to_ascii_lowercase());
+    let covers = |wildcard: &str, host: &str| {
+        wildcard
+            .strip_prefix("*.")
+            .is_some_and(|parent| host.split_once('.').is_some_and(|(_label, rest)| rest == parent))
+    };
+    tls == rule || covers(&tls, &rule) || covers(&rule, &tls)
+}
+
 impl Ingress {
     /// Reads `object`, if it is an Ingress.
     pub fn read(object: &Object) -> Option<Self> {

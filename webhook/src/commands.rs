@@ -1,0 +1,38 @@
+//! The subcommands, one file each.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+pub mod check;
+pub mod explain;
+
+/// Errors were found.
+const FOUND: u8 = 1;
+
+/// Unreadable input or wrong usage.
+const UNUSABLE: u8 = 2;
+
+/// Prints to standard output. Whoever reads it may have had enough, as `head` has.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Prints a line to standard error; there is nobody to tell where that fails.
+fn complain(line: &str) {
+    let _nobody_to_tell = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Ends with what printing came to.
+fn end(printed: io::Result<()>, code: u8) -> ExitCode {
+    match printed {
+        Ok(()) => ExitCode::from(code),
+        Err(error) => {
+            complain(&format!("error: cannot write: {error}"));
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}

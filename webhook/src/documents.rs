@@ -1,0 +1,211 @@
+//! Files to documents: YAML and JSON, each object with its place in the text.
+//!
+//! Nothing here fails as a whole: what cannot be read is a [`Failure`] with its place, and the
+//! documents beside it are there all the same.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::object::Object;
+use crate::path::FieldPath;
+
+mod locate;
+mod parse;
+mod read;
+
+/// No file longer than this is read, in bytes.
+pub const MOST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A text that documents were read from.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Source {
+    /// The path as given, or `<stdin>`.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// One object of a file.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The object.
+    pub object: Object,
+    source: Arc<Source>,
+    /// The bytes of the YAML document that holds it.
+    range: Range<usize>,
+    /// The way to the object where it is an item of a List.
+    within: FieldPath,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// The path as given, or `<stdin>`.
+    pub file: String,
+    /// Line and column, both from 1.
+    pub place: Option<(usize, usize)>,
+    /// What is wrong, as a phrase in lower case; none of the text itself, which may be a key.
+    pub message: String,
+}
+
+/// Everything that was read.
+#[derive(Clone, Debug, Default)]
+pub struct Documents {
+    /// The objects, in the order of the files.
+    pub documents: Vec<Document>,
+    /// What could not be read.
+    pub failures: Vec<Failure>,
+    /// How many files were read.
+    pub files: usize,
+    /// How many documents are no Kubernetes objects, such as the values of a Helm chart.
+    pub skipped: usize,
+}
+
+impl Documents {
+    /// Reads files, folders with everything in them that ends in `.yaml`, `.yml` or `.json`, and
+    /// standard input for `-`.
+    pub fn read(paths: &[PathBuf]) -> Self {
+        let mut documents = Self::default();
+        for path in paths {
+            if path == Path::new("-") {
+                documents.add(read::standard_input());
+            } else {
+                read::files(path, &mut |source| documents.add(source));
+            }
+        }
+        documents
+    }
+
+    /// Reads one text.
+    pub fn parse(name: &str, text: &str) -> Self {
+        let mut documents = Self::default();
+        documents.add(Ok(Source { name: name.to_owned(), text: text.to_owned() }));
+        documents
+    }
+
+    fn add(&mut self, source: Result<Source, Failure>) {
+        let source = match source {
+            Ok(source) => Arc::new(source),
+            Err(failure) => return self.failures.push(failure),
+        };
+        self.files += 1;
+        let parsed = match parse::documents(&source.text) {
+            Ok(parsed) => parsed,
+            Err(error) => return self.failures.push(read::failure(&source.name, &error)),
+        };
+        for (range, parsed) in parsed {
+            match parsed {
+                Ok(value) => self.add_object(&source, &range, value, FieldPath::default()),
+                Err((place, message)) => {
+                    self.failures.push(Failure { file: source.name.clone(), place, message });
+                }
+            }
+        }
+    }
+
+    /// An object, or every item of a List.
+    fn add_object(
+        &mut self,
+        source: &Arc<Source>,
+        range: &Range<usize>,
+        value: Value,
+        within: FieldPath,
+    ) {
+        let object = Object(value);
+        if object.kind().is_empty() || object.api_version().is_empty() {
+            self.skipped += 1;
+            return;
+        }
+        let is_list = object.kind().ends_with("List") && object.0.get("items").is_some();
+        // A List in a List is nobody's intention; it is not followed down.
+        if !is_list || !within.steps().is_empty() {
+            let (source, range) = (Arc::clone(source), range.clone());
+            return self.documents.push(Document { object, source, range, within });
+        }
+        let Object(mut value) = object;
+        let items = match value.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        };
+        for (index, item) in items.into_iter().enumerate() {
+            self.add_object(source, range, item, FieldPath::of(["items"]).index(index));
+        }
+    }
+}
+
+/// Where a field stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// The line as it may be shown: nothing of a Secret's values is in it.
+    pub text: String,
+    /// The bytes of `text` that the field is.
+    pub span: Range<usize>,
+}
+
+impl Document {
+    /// The file that it stands in.
+    pub fn file(&self) -> &str {
+        &self.source.name
+    }
+
+    /// Where the field at `path` stands, or what is nearest to it of that which is there.
+    pub fn place(&self, path: &FieldPath) -> Place<'_> {
+        let text = self.source.text.get(self.range.clone()).unwrap_or_default();
+        let span = locate::span(text, &self.within.join(path)).unwrap_or(0..0);
+        let span = (self.range.start + span.start)..(self.range.start + span.end);
+        let (line, column) = position(&self.source.text, span.start);
+        let (text, span) = self.shown(span);
+        Place { file: &self.source.name, line, column, text, span }
+    }
+
+    /// The line around `span`, without what may be secret.
+    fn shown(&self, span: Range<usize>) -> (String, Range<usize>) {
+        let all = &self.source.text;
+        let before = all.get(..span.start).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let rest = all.get(span.start..).unwrap_or_default();
+        let end = span.start + rest.find('\n').unwrap_or(rest.len());
+        let lead = all.get(start..span.start).unwrap_or_default();
+        let field = all.get(span.start..span.end.min(end)).unwrap_or_default().trim_end();
+        let tail = all.get(span.start + field.len()..end).unwrap_or_default().trim_end();
+        // On one line with other values, as in compact JSON, may stand a Secret's.
+        let is_flow = !self.within.steps().is_empty() || self.is_flow();
+        let is_secret = self.object.is("", "Secret");
+        let lead = match lead.find(['{', '[', '"']) {
+            Some(_) if is_flow || is_secret => "… ",
+            _ if lead.chars().count() > 120 => "… ",
+            _ => lead,
+        };
+        let tail = match tail {
+            "" | ":" | "," => tail,
+            _ if is_secret || is_flow || tail.chars().count() > 120 => " …",
+            _ => tail,
+        };
+        (format!("{lead}{field}{tail}"), lead.len()..lead.len() + field.len())
+    }
+
+    fn is_flow(&self) -> bool {
+        let text = self.source.text.get(self.range.clone()).unwrap_or_default();
+        text.trim_start().starts_with(['{', '['])
+    }
+}
+
+/// Line and column of a byte, both from 1, the column in characters.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    (line, before.get(start..).unwrap_or_default().chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! Findings to what is read: by a person at a terminal, by kubectl's user, by a program.
+
+use crate::documents::{Document, Failure, Place};
+use crate::finding::{Finding, Severity};
+
+pub mod admission;
+pub mod json;
+pub mod markdown;
+pub mod text;
+
+/// What came of checking files.
+#[derive(Debug, Default)]
+pub struct Report<'a> {
+    /// The findings, each with the document that it is about, in the order of the files and lines.
+    pub findings: Vec<(Finding, &'a Document)>,
+    /// What could not be read.
+    pub failures: &'a [Failure],
+    /// How many objects were checked.
+    pub objects: usize,
+    /// How many files they stood in.
+    pub files: usize,
+    /// How many documents were left out because they are no Kubernetes objects.
+    pub skipped: usize,
+}
+
+impl<'a> Report<'a> {
+    /// Puts the findings in the order in which they stand in the files.
+    pub fn sort(&mut self) {
+        self.findings.sort_by_cached_key(|(finding, document)| {
+            let Place { line, column, .. } = document.place(&finding.path);
+            let file = document.file().to_owned();
+            (file, line, column, finding.severity, finding.code, finding.message.clone())
+        });
+    }
+
+    /// The number of findings of one severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|(finding, _)| finding.severity == severity).count()
+    }
+
+    /// The findings with their places.
+    pub fn places(&self) -> impl Iterator<Item = (&Finding, Place<'a>)> {
+        self.findings.iter().map(|(finding, document)| (finding, document.place(&finding.path)))
+    }
+}

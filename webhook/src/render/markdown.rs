@@ -1,0 +1,85 @@
+//! The rules as pages: `docs/rules.md`, and `lasthop explain` at a terminal.
+
+use std::fmt::Write as _;
+
+use crate::rules::{self, Rule};
+
+/// `docs/rules.md`: every rule, an anchor a code.
+pub fn rules() -> String {
+    let mut text = String::from(
+        "# Rules\n\n\
+         Everything that lasthop finds, by code. `lasthop explain CODE` prints the same. Errors refuse a\n\
+         request at `kubectl apply` and end `lasthop check` with 1; what is written as a warning here is let\n\
+         in. This page is made by `lasthop explain --markdown > docs/rules.md`.\n\n\
+         | codes | about |\n| --- | --- |\n\
+         | LH1xx | what a Secret holds: the bytes of certificates, keys, CAs and revocation lists |\n\
+         | LH2xx | what names a Secret: Ingress `spec.tls` |\n\
+         | LH3xx | lasthop's own annotations on pods and workloads |\n\
+         | LH9xx | what lasthop could not look at |\n",
+    );
+    for rule in rules::all() {
+        let Rule { code, name, summary, .. } = rule;
+        let _infallible = write!(text, "\n## {code}\n\n**{name}**: {summary}.\n\n{}\n", rule.why);
+        section(&mut text, "Example", rule.example);
+        section(&mut text, "Cure", rule.cure);
+    }
+    text
+}
+
+fn section(text: &mut String, title: &str, body: &str) {
+    let fence = if body.starts_with('$') { "console" } else { "yaml" };
+    let _infallible = match title {
+        "Cure" if !is_yaml(body) => write!(text, "\nCure: {body}\n"),
+        "Cure" => write!(text, "\nCure:\n\n```yaml\n{body}\n```\n"),
+        _ => write!(text, "\n```{fence}\n{body}\n```\n"),
+    };
+}
+
+/// Whether a cure is a manifest rather than a sentence.
+fn is_yaml(body: &str) -> bool {
+    body.lines().count() > 1
+}
+
+/// One rule for a terminal.
+pub fn page(rule: &Rule) -> String {
+    let Rule { code, name, summary, why, example, cure, judge: _ } = rule;
+    let indent = |body: &str| {
+        body.lines().fold(String::new(), |mut text, line| {
+            let _infallible = writeln!(text, "    {line}");
+            text
+        })
+    };
+    let cure = if is_yaml(cure) { indent(cure) } else { wrap(cure) };
+    format!(
+        "{code} {name}: {summary}\n\n{}\nExample:\n\n{}\nCure:\n\n{cure}",
+        wrap(why),
+        indent(example)
+    )
+}
+
+/// Every rule in a line.
+pub fn index() -> String {
+    rules::all().fold(String::new(), |mut text, Rule { code, name, summary, .. }| {
+        let _infallible = writeln!(text, "{code} {name:<24} {summary}");
+        text
+    })
+}
+
+fn wrap(words: &str) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in words.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > 80 {
+            text.push('\n');
+            column = 0;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+    text
+}

@@ -1,0 +1,113 @@
+//! Findings for a person at a terminal, in the manner of a compiler.
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+use super::Report;
+use crate::documents::{Failure, Place};
+use crate::finding::{Finding, Severity};
+
+/// Whether colours help or hurt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Colour {
+    /// A terminal shows them.
+    Ansi,
+    /// A file or another program reads along.
+    None,
+}
+
+impl Colour {
+    /// Colour for a terminal, unless `NO_COLOR` is set and not empty (<https://no-color.org/>).
+    pub fn of(stream: &impl std::io::IsTerminal) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if stream.is_terminal() && !refused { Self::Ansi } else { Self::None }
+    }
+
+    fn renderer(self) -> Renderer {
+        match self {
+            Self::Ansi => Renderer::styled(),
+            Self::None => Renderer::plain(),
+        }
+        .decor_style(DecorStyle::Ascii)
+    }
+}
+
+/// The whole report: a block for each finding, and a summary.
+pub fn report(report: &Report<'_>, colour: Colour) -> String {
+    let mut text = String::new();
+    for (finding, place) in report.places() {
+        text.push_str(&block(finding, &place, colour));
+        text.push_str("\n\n");
+    }
+    text.push_str(&summary(report));
+    text.push('\n');
+    text
+}
+
+/// One finding: what is wrong, the line with the field underlined, what to do.
+fn block(finding: &Finding, place: &Place<'_>, colour: Colour) -> String {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Info => Level::INFO,
+    };
+    let code = finding.code.to_string();
+    let label = format!("{} of {}", finding.path, finding.object);
+    let label = if finding.path.steps().is_empty() { finding.object.to_string() } else { label };
+    let annotation = AnnotationKind::Primary.span(place.span.clone()).label(label);
+    let snippet = Snippet::source(place.text.as_str())
+        .path(place.file)
+        .line_start(place.line)
+        .annotation(annotation);
+    let mut group =
+        level.primary_title(finding.message.as_str()).id(code.as_str()).element(snippet);
+    let help = help(finding);
+    if !help.is_empty() {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    colour.renderer().render(&[group])
+}
+
+/// The help, with the corrected YAML below it.
+fn help(finding: &Finding) -> String {
+    let mut help = finding.help.clone();
+    for line in finding.suggestion.iter().flat_map(|yaml| yaml.lines()) {
+        help.push_str("\n  ");
+        help.push_str(line);
+    }
+    help
+}
+
+/// What could not be read, a line each.
+pub fn failure(failure: &Failure) -> String {
+    let Failure { file, place, message } = failure;
+    match place {
+        Some((line, column)) => format!("error: {file}:{line}:{column}: {message}"),
+        None => format!("error: {file}: {message}"),
+    }
+}
+
+/// How much was found in how much.
+fn summary(report: &Report<'_>) -> String {
+    let counts = [
+        (report.count(Severity::Error), "error"),
+        (report.count(Severity::Warning), "warning"),
+        (report.count(Severity::Info), "info"),
+    ];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| of(*count, word))
+        .collect();
+    let found = if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") };
+    let left_out = match report.skipped {
+        0 => String::new(),
+        count => format!(", {} left out (no Kubernetes object)", of(count, "document")),
+    };
+    let (objects, files) = (of(report.objects, "object"), of(report.files, "file"));
+    format!("{found}: {objects} in {files} checked{left_out}")
+}
+
+fn of(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}

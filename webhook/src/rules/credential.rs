@@ -1,0 +1,204 @@
+//! LH101 to LH136: what is wrong with a credential's bytes, as findings at a field.
+//!
+//! The contract finds the problems; here it is decided where they are told and how much they hurt
+//! the reader at hand.
+
+use std::collections::BTreeMap;
+
+use lasthop_contract::credential::{self, Form};
+use lasthop_contract::problem::{Fault, Gravity, Problem};
+use lasthop_contract::text::escape;
+use serde_json::Value;
+
+use super::Rule;
+use super::host_not_covered::{Coverage, coverage};
+use crate::check::{Own, Pair, Scene, SeenSecret, Setting, User};
+use crate::finding::{Finding, Severity};
+use crate::reference::{Reference, Role};
+
+mod bytes;
+mod chain;
+
+/// The pages of the documentation, by code.
+pub(super) fn pages() -> impl Iterator<Item = &'static Rule> {
+    bytes::PAGES.iter().chain(chain::PAGES)
+}
+
+/// The findings about the bytes of every Secret in the scene.
+pub(super) fn judge(scene: &Scene) -> Vec<Finding> {
+    if let Some(own) = &scene.own {
+        return judge_own(scene, own);
+    }
+    // Among files the Secret itself is judged, once for all its readers.
+    if scene.setting == Setting::Files {
+        return Vec::new();
+    }
+    scene.pairs().flat_map(|pair| judge_pair(scene, &pair)).collect()
+}
+
+/// From the side of an object that names the Secret.
+fn judge_pair(scene: &Scene, pair: &Pair<'_>) -> Vec<Finding> {
+    let reference = pair.reference;
+    let name = escape(&reference.secret);
+    let tell = |problem: Problem| {
+        let severity = severity(&problem, pair, scene.now)?;
+        let message = format!("Secret `{name}`: {}", problem.message());
+        let path = reference.path.clone();
+        let finding = Finding::new(problem.code(), severity, scene.name(), path, message);
+        Some(finding.help(help(&problem, &reference.secret, &reference.namespace)))
+    };
+    problems(pair.seen, reference.role, scene.now)
+        .into_iter()
+        .filter(|problem| !is_told_elsewhere(problem, pair))
+        .filter_map(tell)
+        .collect()
+}
+
+/// Where the Secret itself is in question: once for all its readers, as bad as for the worst off.
+fn judge_own(scene: &Scene, own: &Own) -> Vec<Finding> {
+    let mut worst: BTreeMap<(u16, String), (Severity, Problem, Vec<&User>)> = BTreeMap::new();
+    for pair in scene.pairs() {
+        let Some(user) = pair.user else { continue };
+        for problem in problems(&own.secret, pair.reference.role, scene.now) {
+            let Some(severity) = severity(&problem, &pair, scene.now) else { continue };
+            if is_told_elsewhere(&problem, &pair) {
+                continue;
+            }
+            let key = (problem.code().0, problem.message());
+            let entry = worst.entry(key).or_insert((severity, problem, Vec::new()));
+            entry.0 = entry.0.min(severity);
+            entry.2.push(user);
+        }
+    }
+    if scene.pairs().next().is_none() && own.secret.secret.kind == "kubernetes.io/tls" {
+        for problem in problems(&own.secret, Role::IngressServer, scene.now) {
+            let Some(severity) = severity_unused(&problem, own) else { continue };
+            let key = (problem.code().0, problem.message());
+            worst.insert(key, (severity, problem, Vec::new()));
+        }
+    }
+    let tell = |(severity, problem, users): (Severity, Problem, Vec<&User>)| {
+        let message = format!("{}{}", problem.message(), used_by(&users));
+        let path = own.secret.secret.path(&problem.key);
+        Finding::new(problem.code(), severity, scene.name(), path, message).help(help(
+            &problem,
+            scene.object.name(),
+            &scene.namespace,
+        ))
+    };
+    worst.into_values().map(tell).collect()
+}
+
+/// Everything that is wrong with a Secret for a reader of this role.
+fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
+    let secret = &seen.secret;
+    let mut problems: Vec<Problem> = secret
+        .undecodable
+        .iter()
+        .map(|key| {
+            let text = secret.path(key).find(&secret.object.0).and_then(Value::as_str);
+            Problem::new(key, credential::undecodable(text.unwrap_or_default()))
+        })
+        .collect();
+    match role {
+        Role::IngressServer | Role::SidecarServer => {
+            let reading = seen.reading();
+            problems.extend(reading.problems.iter().cloned());
+            problems.extend(reading.problems_at(now));
+            let key = reading.form.unwrap_or(Form::Tls).chain_key();
+            problems.extend(reading.chain.first().and_then(|leaf| leaf.wrong_for_server(key)));
+        }
+        Role::SidecarClientCa => {
+            let trust = credential::read_authorities(&secret.data);
+            problems.extend(trust.problems_at(now));
+            problems.extend(trust.problems);
+        }
+        Role::SidecarClientCrl => {
+            let trust = credential::read_revocation_lists(&secret.data);
+            problems.extend(trust.problems_at(now));
+            problems.extend(trust.problems);
+        }
+    }
+    // A value that could not be decoded is not missing.
+    problems.retain(|problem| {
+        !matches!(problem.fault, Fault::KeyMissing { .. })
+            || !secret.undecodable.contains(&problem.key)
+    });
+    problems
+}
+
+/// Whether another rule says it better: the wrong form, or a placeholder that will be filled.
+fn is_told_elsewhere(problem: &Problem, pair: &Pair<'_>) -> bool {
+    match problem.fault {
+        Fault::KeyMissing { .. } => {
+            pair.is_awaited() || super::secret_form::wrong_form(pair).is_some()
+        }
+        Fault::KeyEmpty => pair.is_awaited(),
+        _ => false,
+    }
+}
+
+/// What a problem does to this reader; nothing where it is a notice only.
+fn severity(problem: &Problem, pair: &Pair<'_>, now: i64) -> Option<Severity> {
+    let severity = match (problem.gravity(), &problem.fault) {
+        (Gravity::Notice, _) => return None,
+        (Gravity::Weakness, _) => Severity::Warning,
+        // A controller serves it, and clients that still read the CN go on.
+        (Gravity::Fatal, Fault::CommonNameOnly { .. } | Fault::X509Version1 { .. })
+            if is_covered_by_common_name(pair) =>
+        {
+            Severity::Warning
+        }
+        // Clocks differ: what is valid within the hour is meant for now.
+        (Gravity::Fatal, Fault::NotYetValid { not_before, .. }) if not_before - now < 3600 => {
+            Severity::Warning
+        }
+        (Gravity::Fatal, _) if pair.is_made() => Severity::Warning,
+        (Gravity::Fatal, _) => Severity::Error,
+    };
+    Some(severity)
+}
+
+/// Nobody reads the Secret, so nothing breaks; but whoever keeps a chain and a key under this type
+/// means to serve them. A CA's own Secret has the type too.
+fn severity_unused(problem: &Problem, own: &Own) -> Option<Severity> {
+    let is_ca = own.secret.reading().chain.first().is_some_and(|leaf| leaf.is_ca);
+    let awaited = own.maker.found().is_some() && own.secret.is_placeholder();
+    if is_ca || awaited || own.secret.secret.written_by().is_some() {
+        return None;
+    }
+    (problem.gravity() == Gravity::Fatal).then_some(Severity::Warning)
+}
+
+/// Whether the reader is a controller and the CN is right for all hosts; a sidecar's clients verify
+/// with libraries that have no notion of a CN.
+fn is_covered_by_common_name(pair: &Pair<'_>) -> bool {
+    let Some(leaf) = pair.seen.reading().chain.first() else { return false };
+    pair.reference.role == Role::IngressServer
+        && pair.reference.hosts.iter().all(|at| {
+            matches!(coverage(leaf, &at.host), Coverage::Covered | Coverage::ByCommonName)
+        })
+}
+
+/// The contract's words, with the Secret's name and namespace in its commands.
+fn help(problem: &Problem, name: &str, namespace: &str) -> String {
+    let (name, namespace) = (escape(name), escape(namespace));
+    let help = problem.help();
+    let named = |help: String, kind: &str| {
+        help.replace(
+            &format!("kubectl create secret {kind} NAME"),
+            &format!("kubectl create secret {kind} {name} -n {namespace}"),
+        )
+    };
+    named(named(help, "tls"), "generic")
+}
+
+/// Who is hurt, in a phrase.
+fn used_by(users: &[&User]) -> String {
+    let Some((first, rest)) = users.split_first() else { return String::new() };
+    let User { object, reference: Reference { path, .. }, .. } = first;
+    match rest.len() {
+        0 => format!("; {object} reads it at `{path}`"),
+        more => format!("; {object} reads it at `{path}`, and {more} more do"),
+    }
+}

@@ -1,0 +1,274 @@
+//! The pages about certificates, chains, trusted CAs and revocation lists.
+
+use lasthop_contract::problem::Code;
+
+use super::super::Rule;
+use super::bytes::page;
+
+pub(super) static PAGES: &[Rule] = &[
+    page(
+        Code(115),
+        "key-mismatch",
+        "the private key is not the one of the certificate",
+        "Key and certificate come from two different requests, often because only one of them was \
+         replaced at a renewal. OpenSSL says \"key values mismatch\"; ingress-nginx serves its \
+         default certificate, a sidecar goes on with the pair it had.",
+        (
+            "$ openssl req -new -key new.key -subj /CN=shop -out shop.csr # but the Secret keeps \
+             old.key",
+            "Put the pair together that was made together. `openssl x509 -in tls.crt -noout \
+             -pubkey` and `openssl pkey -in tls.key -pubout` must print the same.",
+        ),
+    ),
+    page(
+        Code(116),
+        "leaf-not-first",
+        "the chain begins with another certificate than the server's",
+        "TLS sends the file in its order, the server's certificate first (RFC 8446, 4.4.2). Where \
+         the CA stands first, the key does not fit the first certificate and nothing can be \
+         served.",
+        (
+            "$ cat ca.crt shop.crt > tls.crt",
+            "Order it: `cat shop.crt intermediate.crt > tls.crt`, without the root.",
+        ),
+    ),
+    page(
+        Code(117),
+        "chain-order",
+        "a certificate of the chain did not issue the one before it",
+        "Many clients sort it out, some do not: Java, Go and GnuTLS versions refuse a chain with \
+         a gap, browsers hide the mistake by fetching what is missing.",
+        (
+            "$ cat shop.crt root.crt intermediate.crt > tls.crt",
+            "Order the file: server certificate, then each one's issuer; leave the root and \
+             everything unrelated out.",
+        ),
+    ),
+    page(
+        Code(118),
+        "ca-as-leaf",
+        "a CA certificate is served as a server's own",
+        "`openssl req -x509` makes a certificate with `CA:TRUE` unless told otherwise. Go, curl \
+         and browsers go along where it is trusted; clients built on webpki (rustls) refuse it as \
+         CaUsedAsEndEntity.",
+        (
+            "$ openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=shop.example.com -keyout \
+             tls.key -out tls.crt",
+            "For a trial add `-addext basicConstraints=critical,CA:FALSE -addext \
+             subjectAltName=DNS:shop.example.com`; else issue a server certificate from the CA: \
+             `scripts/create-secret` does both.",
+        ),
+    ),
+    page(
+        Code(119),
+        "x509-version-1",
+        "the certificate is X.509 version 1",
+        "`openssl x509 -req` without an extension file makes version 1, which cannot hold a \
+         subject alternative name. Browsers, Go and rustls refuse it.",
+        (
+            "$ openssl x509 -req -in shop.csr -CA ca.crt -CAkey ca.key -out shop.crt",
+            "Give it extensions: `printf subjectAltName=DNS:shop.example.com > ext; openssl x509 \
+             -req -extfile ext ...`.",
+        ),
+    ),
+    page(
+        Code(120),
+        "common-name-only",
+        "the certificate has its name in the CN alone",
+        "Clients have ignored the CN since 2017 and read the subject alternative names only (RFC \
+         9525). Chrome shows `NET::ERR_CERT_COMMON_NAME_INVALID`, Go says \"certificate relies on \
+         legacy Common Name field\".",
+        (
+            "$ openssl req -new -key shop.key -subj /CN=shop.example.com",
+            "Add the name as SAN: `openssl req -new -key shop.key -subj /CN=shop.example.com \
+             -addext subjectAltName=DNS:shop.example.com`.",
+        ),
+    ),
+    page(
+        Code(121),
+        "self-signed",
+        "the certificate is signed by itself",
+        "Nobody trusts it but who was given this very certificate. Fine for a trial; users get a \
+         warning page.",
+        (
+            "$ openssl req -x509 -newkey rsa:2048 -nodes -addext basicConstraints=CA:FALSE ...",
+            "Take a certificate of a CA that the clients trust: a private one, or cert-manager \
+             with an ACME issuer.",
+        ),
+    ),
+    page(
+        Code(122),
+        "not-for-production",
+        "the certificate is from a staging environment, or a temporary one",
+        "Let's Encrypt's staging CA is trusted by nobody, and cert-manager's temporary \
+         certificate only bridges the time until the real one is there.",
+        (
+            "\
+metadata:
+  annotations:
+    cert-manager.io/cluster-issuer: letsencrypt-staging",
+            "Switch the issuer to production before users come.",
+        ),
+    ),
+    page(
+        Code(123),
+        "expired",
+        "the certificate is past its time",
+        "Every client refuses it: `NET::ERR_CERT_DATE_INVALID`, \"certificate has expired\".",
+        (
+            "$ openssl x509 -in tls.crt -noout -enddate # notAfter=Jan  1 00:00:00 2020 GMT",
+            "Renew it and apply the Secret again. A copy of another Secret is not renewed with \
+             it: renew the copy too.",
+        ),
+    ),
+    page(
+        Code(124),
+        "not-yet-valid",
+        "the certificate is not valid yet",
+        "Clients refuse it until its time has come, unless their clocks are wrong by as much.",
+        (
+            "$ openssl x509 -in tls.crt -noout -startdate # notBefore=Jan  1 00:00:00 2090 GMT",
+            "Apply it when its time has come, or check the clock of the machine that issued it.",
+        ),
+    ),
+    page(
+        Code(125),
+        "expires-soon",
+        "the certificate is about to expire",
+        "Less than 14 days are left, or less than a quarter of its lifetime where that is \
+         shorter. What renews certificates would have done so by now.",
+        (
+            "$ openssl x509 -in tls.crt -noout -checkend 1209600 # Certificate will expire",
+            "Renew it. With cert-manager, `kubectl describe certificate` says what keeps it.",
+        ),
+    ),
+    page(
+        Code(126),
+        "weak-key",
+        "the key is too short, or of a kind that TLS refuses",
+        "OpenSSL 3 says \"ee key too small\", browsers refuse RSA below 2048 bits; keys on other \
+         curves than P-256, P-384 and P-521 are not part of TLS 1.3's usual set.",
+        (
+            "$ openssl req -newkey rsa:1024 ...",
+            "Make a new pair: `openssl ecparam -name prime256v1 -genkey -noout -out tls.key`, or \
+             RSA of 2048 bits and more.",
+        ),
+    ),
+    page(
+        Code(127),
+        "weak-signature",
+        "a certificate is signed with an algorithm that TLS refuses",
+        "SHA-1 and MD5 can be forged. OpenSSL 3 says \"ca md too weak\", Go and browsers refuse \
+         the chain.",
+        ("$ openssl x509 -req -sha1 ...", "Have it issued again with SHA-256."),
+    ),
+    page(
+        Code(128),
+        "wrong-purpose",
+        "the extended key usage does not allow this role",
+        "A certificate for clients alone (clientAuth) is refused when a server presents it: \
+         `NET::ERR_CERT_INVALID`, \"unsupported certificate purpose\".",
+        (
+            "$ openssl x509 -req -extfile <(echo extendedKeyUsage=clientAuth) ...",
+            "Have it issued with the usage that the role needs: `extendedKeyUsage=serverAuth` for \
+             a server.",
+        ),
+    ),
+    page(
+        Code(129),
+        "no-ca-in-bundle",
+        "a bundle of trusted CAs holds no CA",
+        "Somebody put the server's or the client's own certificate where the CA's belongs. No \
+         chain can lead there, so every client is refused.",
+        (
+            "$ kubectl create secret generic client-ca --from-file=ca.crt=client.crt",
+            "Put the CA's certificate there: the one with `CA:TRUE` that issued the clients' \
+             certificates.",
+        ),
+    ),
+    page(
+        Code(130),
+        "not-a-ca",
+        "a bundle of trusted CAs holds a certificate that is none",
+        "Only certificates with `CA:TRUE` can vouch for others. The extra one does nothing, and \
+         who put it there may think that it does.",
+        (
+            "$ cat ca.crt client.crt > bundle.crt",
+            "Leave it out. To let one client in, name it in `lasthop.dev/allowed-clients`.",
+        ),
+    ),
+    page(
+        Code(131),
+        "ca-expired",
+        "a trusted CA is past its time",
+        "Clients whose certificates it issued are refused by most verifiers, while some go on \
+         accepting them; either is a surprise.",
+        (
+            "$ openssl x509 -in ca.crt -noout -enddate # notAfter=Jan  1 00:00:00 2020 GMT",
+            "Replace it with the CA's current certificate, and leave both in the bundle while \
+             clients change over.",
+        ),
+    ),
+    page(
+        Code(132),
+        "key-in-ca-bundle",
+        "a private key lies beside the trusted CAs",
+        "Whoever reads the bundle can issue certificates in the CA's name. A bundle is copied \
+         freely because it is thought to be public.",
+        (
+            "$ cat ca.crt ca.key > ca-bundle.crt",
+            "Take it out at once and treat the CA as compromised: make a new one.",
+        ),
+    ),
+    page(
+        Code(133),
+        "broken-crl",
+        "a revocation list cannot be read",
+        "A list that cannot be read revokes nobody, so the sidecar refuses to use it.",
+        (
+            "$ kubectl create secret generic crl --from-file=ca.crl=list.txt",
+            "`openssl crl -in ca.crl -noout -text` shows what is wrong; lists come as DER too: \
+             `openssl crl -inform DER -in FILE -out ca.crl`.",
+        ),
+    ),
+    page(
+        Code(134),
+        "crl-expired",
+        "a revocation list is past its `nextUpdate`",
+        "Certificates revoked since then are still let in. With `lasthop.dev/client-crl-expired: \
+         refuse` everybody is kept out instead.",
+        (
+            "$ openssl crl -in ca.crl -noout -nextupdate # nextUpdate=Jan  1 00:00:00 2020 GMT",
+            "Fetch the CA's current list, and have a job do it before each `nextUpdate`.",
+        ),
+    ),
+    page(
+        Code(135),
+        "public-ca",
+        "a trusted CA is a public one",
+        "Anybody can have a certificate of it, so the chain proves nothing: trust follows the \
+         names in `lasthop.dev/allowed-clients` alone.",
+        (
+            "\
+metadata:
+  annotations:
+    lasthop.dev/client-ca-secret: lets-encrypt",
+            "Name every client: `lasthop.dev/allowed-clients: dns:alb.example.com`.",
+        ),
+    ),
+    page(
+        Code(136),
+        "not-base64",
+        "a value under `data` is not base64",
+        "The API server refuses it with \"illegal base64 data at input byte 0\", and does not say \
+         which value it means.",
+        (
+            "\
+kind: Secret
+data:
+  tls.crt: |
+    -----BEGIN CERTIFICATE-----",
+            "Write `stringData` instead of `data`, or `base64 -w0 < FILE`.",
+        ),
+    ),
+];

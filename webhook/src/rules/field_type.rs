@@ -1,0 +1,40 @@
+//! LH214: a field that is not of the type it should have.
+
+use lasthop_contract::problem::Code;
+
+use super::Rule;
+use crate::check::Scene;
+use crate::finding::Finding;
+use crate::reference::ingress::Ingress;
+
+pub(crate) static RULE: Rule = Rule {
+    code: Code(214),
+    name: "field-type",
+    summary: "a field of the TLS part is not of the type it should have",
+    why: "`hosts: shop.example.com` is a text where a list belongs, and `tls:` without a dash is a mapping where a list \
+          belongs. The API server refuses it with \"json: cannot unmarshal\", without the line.",
+    example: "\
+spec:
+  tls:
+  - hosts: shop.example.com
+    secretName: shop-tls",
+    cure: "\
+spec:
+  tls:
+  - hosts:
+    - shop.example.com
+    secretName: shop-tls",
+    judge: Some(judge),
+};
+
+fn judge(scene: &Scene) -> Vec<Finding> {
+    let Some(ingress) = Ingress::read(&scene.object) else { return Vec::new() };
+    ingress
+        .mistyped
+        .into_iter()
+        .map(|it| {
+            let message = format!("`{}` is {}, not {}", it.path, it.found, it.expected);
+            RULE.error(scene, it.path, message).help(format!("write {} there", it.expected))
+        })
+        .collect()
+}

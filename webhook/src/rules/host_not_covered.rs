@@ -1,0 +1,111 @@
+//! LH204: a host that the certificate is not for.
+
+use lasthop_contract::credential::Certificate;
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::{escape, list};
+
+use super::Rule;
+use crate::check::{Pair, Scene, Setting};
+use crate::finding::Finding;
+use crate::reference::HostAt;
+
+pub(crate) static RULE: Rule = Rule {
+    code: Code(204),
+    name: "host-not-covered",
+    summary: "the certificate is not for a host that is served with it",
+    why: "A client compares the host it asked for with the subject alternative names of the certificate. \
+          ingress-nginx does so in advance: it logs that the certificate \"does not contain a Common Name or Subject \
+          Alternative Name for server\" and serves its default certificate; others serve the wrong one and browsers show \
+          `NET::ERR_CERT_COMMON_NAME_INVALID`.",
+    example: "\
+spec:
+  tls:
+  - hosts: [shop.example.com]
+    secretName: blog-tls # its certificate is for blog.example.com",
+    cure: "Name the Secret whose certificate is for the host, or issue the certificate again with the host among its \
+           names: `subjectAltName=DNS:blog.example.com,DNS:shop.example.com`.",
+    judge: Some(judge),
+};
+
+/// How a certificate relates to a host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Coverage {
+    /// A name covers it.
+    Covered,
+    /// No name covers it, but the CN does and there are no names: old clients go on.
+    ByCommonName,
+    /// A wildcard looks as if it did, and does not.
+    WildcardDepth,
+    /// Nothing covers it.
+    Not,
+}
+
+pub(super) fn coverage(certificate: &Certificate, host: &str) -> Coverage {
+    let host = host.to_ascii_lowercase();
+    if certificate.covers(&host) {
+        return Coverage::Covered;
+    }
+    if certificate.names().is_empty() {
+        let common_name = certificate.common_name.as_deref().unwrap_or_default();
+        return match common_name.to_ascii_lowercase() {
+            name if name == host => Coverage::ByCommonName,
+            name if one_label_of(&name, &host) => Coverage::ByCommonName,
+            _ => Coverage::Not,
+        };
+    }
+    if certificate.dns_names().any(|name| super::wildcard_depth::is_near(name, &host)) {
+        return Coverage::WildcardDepth;
+    }
+    Coverage::Not
+}
+
+fn one_label_of(wildcard: &str, host: &str) -> bool {
+    wildcard.strip_prefix("*.").is_some_and(|parent| {
+        host.split_once('.').is_some_and(|(label, rest)| rest == parent && label != "*")
+    })
+}
+
+/// The hosts of every pair that the certificate does not cover in the way of `wanted`.
+pub(super) fn uncovered(
+    scene: &Scene,
+    wanted: Coverage,
+    tell: impl Fn(&Pair<'_>, &Certificate, &HostAt) -> Finding,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for pair in scene.pairs() {
+        // Among files it is told where the hosts stand.
+        if pair.user.is_some() && scene.setting == Setting::Files {
+            continue;
+        }
+        let Some(certificate) = pair.seen.reading().chain.first() else { continue };
+        let hosts = pair.reference.hosts.iter();
+        let hosts = hosts.filter(|at| !super::placeholder::is_placeholder(&at.host));
+        let hosts = hosts.filter(|at| coverage(certificate, &at.host) == wanted);
+        findings.extend(hosts.map(|at| tell(&pair, certificate, at)));
+    }
+    findings
+}
+
+fn judge(scene: &Scene) -> Vec<Finding> {
+    uncovered(scene, Coverage::Not, |pair, certificate, at| {
+        let host = escape(&at.host);
+        let secret = escape(&pair.reference.secret);
+        let message = format!("the certificate in Secret `{secret}` does not cover `{host}`");
+        let key = pair.seen.reading().form.map_or("tls.crt", |form| form.chain_key());
+        let help = format!(
+            "{}; issue it with `subjectAltName=DNS:{host}`, or name the Secret that has it",
+            names(certificate)
+        );
+        pair.finding(scene, &RULE, (&at.path, key), &message).help(help)
+    })
+}
+
+/// What the certificate is for, in a phrase.
+pub(super) fn names(certificate: &Certificate) -> String {
+    let names: Vec<&str> = certificate.dns_names().collect();
+    match (&certificate.common_name, names.is_empty()) {
+        (Some(name), true) => format!("its only name is the CN `{}`", escape(name)),
+        (None, true) => "it has no name at all".to_owned(),
+        _ => format!("it covers {}", list(&names, 4)),
+    }
+}

@@ -1,0 +1,55 @@
+//! LH202: the Secret is not there yet, and something will make it.
+
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::escape;
+
+use super::Rule;
+use crate::check::{Maker, Scene, Sight};
+use crate::finding::Finding;
+use crate::surroundings::Sighting;
+
+pub(crate) static RULE: Rule = Rule {
+    code: Code(202),
+    name: "secret-awaited",
+    summary: "the Secret does not exist yet, and something will make it",
+    why: "cert-manager needs the Ingress before it makes the Secret, so the Ingress is let in. Until the \
+          Secret is there the controller serves its own default certificate, and where the issuer never \
+          succeeds it stays that way.",
+    example: "\
+metadata:
+  annotations:
+    cert-manager.io/cluster-issuer: letsencrypt
+spec:
+  tls:
+  - hosts: [shop.example.com]
+    secretName: shop-tls # not there yet",
+    cure: "Wait. `kubectl get certificate,certificaterequest,order,challenge` shows how far it is; \
+           `kubectl describe` of the one that is not ready says what keeps it.",
+    judge: Some(judge),
+};
+
+fn judge(scene: &Scene) -> Vec<Finding> {
+    scene.references.iter().filter_map(|sight| judge_one(scene, sight)).collect()
+}
+
+fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
+    let (Sighting::Missing, Sighting::Found(maker)) = (&sight.secret, &sight.maker) else {
+        return None;
+    };
+    let reference = &sight.reference;
+    let name = escape(&reference.secret);
+    let message = format!("Secret `{name}` does not exist yet, {} is to make it", words(maker));
+    let help = format!(
+        "`kubectl get certificate -n {}` shows how far it is",
+        escape(&reference.namespace)
+    );
+    Some(RULE.warning(scene, reference.path.clone(), message).help(help))
+}
+
+/// What makes the Secret, in a phrase.
+pub(super) fn words(maker: &Maker) -> String {
+    match maker {
+        Maker::Annotation(name) => format!("what annotation `{}` asks for", escape(name)),
+        Maker::Object(object) => escape(&object.to_string()),
+    }
+}
