@@ -86,7 +86,7 @@ pub enum CrlExpired {
     /// Goes on with the old list; metric and status detail say so.
     #[default]
     Accept,
-    /// Refuses every client whose revocation cannot be checked with a current list.
+    /// Refuses every client of a CA whose only list is past its time.
     Refuse,
 }
 
@@ -314,13 +314,7 @@ impl ExtendedKeyUsageValidator for EkuPolicy {
         for id in iter {
             let id = id?;
             let numbers = id.to_decoded_oid();
-            let purpose = match numbers.as_slice() {
-                [1, 3, 6, 1, 5, 5, 7, 3, 1] => Purpose::Server,
-                [1, 3, 6, 1, 5, 5, 7, 3, 2] => Purpose::Client,
-                [2, 5, 29, 37, 0] => Purpose::Any,
-                _ => Purpose::Other(String::new()),
-            };
-            if self.0.allows(&purpose) {
+            if self.0.allows(&Purpose::of_oid(&numbers)) {
                 return Ok(());
             }
             present.push(numbers);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{CertificateError, ClientEku, Code};
-use crate::credential::Certificate;
+use crate::credential::{Certificate, Purpose};
 use crate::text::{escape, list, rfc3339};
 
 /// A client that was refused, and why.
@@ -29,7 +29,8 @@ pub enum RefusalReason {
     Expired { not_after: i64 },
     /// Before its time.
     NotYetValid { not_before: i64 },
-    /// A certificate of the path carries extended key usages that the policy does not take.
+    /// A certificate of the path, often the client's own, carries extended key usages that the
+    /// policy does not take; `presented` are those of that certificate.
     WrongPurpose { accepted: ClientEku, presented: Vec<String> },
     /// A CA certificate presented by a client.
     CaAsClient,
@@ -84,10 +85,15 @@ impl RefusalReason {
             Error::CertExpired { .. } => Self::Expired { not_after: leaf.not_after },
             Error::CertNotValidYet { .. } => Self::NotYetValid { not_before: leaf.not_before },
             Error::UnknownIssuer => Self::UnknownIssuer { issuer: leaf.issuer.clone() },
-            Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => Self::WrongPurpose {
+            Error::RequiredEkuNotFoundContext(context) => Self::WrongPurpose {
                 accepted: eku,
-                presented: leaf.purposes.iter().flatten().map(ToString::to_string).collect(),
+                presented: context
+                    .present
+                    .iter()
+                    .map(|oid| Purpose::of_oid(oid).to_string())
+                    .collect(),
             },
+            Error::EmptyEkuExtension => Self::WrongPurpose { accepted: eku, presented: Vec::new() },
             Error::CaUsedAsEndEntity => Self::CaAsClient,
             Error::CertRevoked => Self::Revoked,
             Error::UnknownRevocationStatus | Error::CrlExpired { .. } => Self::RevocationUnknown,
@@ -146,7 +152,7 @@ impl fmt::Display for Refusal {
             }
             RefusalReason::WrongPurpose { accepted, presented } => write!(
                 f,
-                "the client's extended key usage is {}, client-eku is `{}`",
+                "a certificate of the client's chain is for {} only, client-eku is `{}`",
                 list(presented, 4),
                 accepted.word()
             ),

@@ -111,6 +111,30 @@ pub enum Purpose {
     Other(String),
 }
 
+impl Purpose {
+    /// The purpose with this object identifier (RFC 5280, 4.2.1.12).
+    pub(crate) fn of_oid(numbers: &[usize]) -> Self {
+        match numbers {
+            [1, 3, 6, 1, 5, 5, 7, 3, last] => match last {
+                1 => Self::Server,
+                2 => Self::Client,
+                3 => Self::Other("codeSigning".to_owned()),
+                4 => Self::Other("emailProtection".to_owned()),
+                8 => Self::Other("timeStamping".to_owned()),
+                9 => Self::Other("OCSPSigning".to_owned()),
+                _ => Self::Other(dotted(numbers)),
+            },
+            [2, 5, 29, 37, 0] => Self::Any,
+            _ => Self::Other(dotted(numbers)),
+        }
+    }
+}
+
+fn dotted(numbers: &[usize]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    numbers.join(".")
+}
+
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
