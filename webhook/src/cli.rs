@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, explain};
+use crate::commands::{check, explain, serve};
 
 /// TLS to the last hop: refuses TLS configuration that cannot work, and injects the sidecar.
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ pub struct Cli {
 enum Command {
     Check(check::Args),
     Explain(explain::Args),
+    Serve(Box<serve::Args>),
 }
 
 impl Cli {
@@ -27,6 +28,7 @@ impl Cli {
         match command {
             Command::Check(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Serve(args) => args.run(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! `review` turns the findings into an answer. `inject` takes the place of [`check`] where a pod
 //! is to be changed. `lasthop check -f` enters at [`check`] with files as its [`surroundings`].
 
+pub mod certificate;
 pub mod check;
 pub mod cli;
 pub mod clock;
@@ -16,5 +17,8 @@ pub mod object;
 pub mod path;
 pub mod reference;
 pub mod render;
+pub mod review;
 pub mod rules;
+pub mod serve;
 pub mod surroundings;
+pub mod telemetry;

@@ -4,13 +4,17 @@
 //! API server did not answer; offline, the files do not hold it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::check::{Nearest, Requester};
 use crate::object::{Object, ObjectRef, Secret};
 
+mod cluster;
 mod files;
 mod makers;
 
+pub use cluster::{ApiError, ApiServer, Cluster, NameSource, Version, Versions, is_name};
 pub use files::{Completeness, Files};
 
 /// What came of a look.
@@ -81,6 +85,8 @@ pub enum Listed {
 /// Where an object's surroundings come from.
 #[derive(Clone, Debug)]
 pub enum Surroundings {
+    /// A live cluster.
+    Cluster(Cluster),
     /// Documents: `lasthop check -f`, and `lasthop serve --surroundings`.
     Files(Files),
 }
@@ -89,6 +95,7 @@ impl Surroundings {
     /// The Secret `namespace/name`.
     pub async fn secret(&self, namespace: &str, name: &str) -> Sighting<Secret> {
         match self {
+            Self::Cluster(cluster) => cluster.secret(namespace, name).await,
             Self::Files(files) => files.secret(namespace, name),
         }
     }
@@ -96,6 +103,7 @@ impl Surroundings {
     /// The namespace itself, for its labels.
     pub async fn namespace(&self, name: &str) -> Sighting<Object> {
         match self {
+            Self::Cluster(cluster) => cluster.namespace(name).await,
             Self::Files(files) => files.namespace(name),
         }
     }
@@ -103,6 +111,7 @@ impl Surroundings {
     /// All objects of a kind in a namespace.
     pub async fn list(&self, kind: Listed, namespace: &str) -> Sighting<Vec<Object>> {
         match self {
+            Self::Cluster(cluster) => cluster.list(kind, namespace).await,
             Self::Files(files) => files.list(kind, namespace),
         }
     }
@@ -110,14 +119,16 @@ impl Surroundings {
     /// Names of Secrets in a namespace that are known without asking for them: for "did you mean".
     pub async fn secret_names(&self, namespace: &str) -> Vec<String> {
         match self {
+            Self::Cluster(cluster) => cluster.secret_names(namespace).await,
             Self::Files(files) => files.secret_names(namespace),
         }
     }
 
     /// Secrets of other namespaces that are known without asking for them: namespace and name. None
     /// of it is shown before [`Self::may_get_secret`].
-    pub async fn secrets_elsewhere(&self, namespace: &str) -> Vec<(String, String)> {
+    pub fn secrets_elsewhere(&self, namespace: &str) -> Vec<(String, String)> {
         match self {
+            Self::Cluster(cluster) => cluster.secrets_elsewhere(namespace),
             Self::Files(files) => files.secrets_elsewhere(namespace),
         }
     }
@@ -125,8 +136,8 @@ impl Surroundings {
     /// Whether `requester` is a person who may `get` the Secret `namespace/name`: only then is
     /// anything of another namespace shown.
     pub async fn may_get_secret(&self, requester: &Requester, namespace: &str, name: &str) -> bool {
-        let _ = (namespace, name);
         match self {
+            Self::Cluster(cluster) => cluster.may_get_secret(requester, namespace, name).await,
             // Whoever gave the files has read them.
             Self::Files(_) => requester.is_person(),
         }
@@ -135,6 +146,7 @@ impl Surroundings {
     /// The objects of a namespace that name a Secret of it.
     pub async fn readers(&self, namespace: &str, secret: &str) -> Sighting<Vec<Object>> {
         match self {
+            Self::Cluster(cluster) => cluster.readers(namespace, secret).await,
             Self::Files(files) => Sighting::Found(files.readers(namespace, secret)),
         }
     }
@@ -147,6 +159,7 @@ impl Surroundings {
         secrets: &BTreeSet<&str>,
     ) -> Sighting<BTreeMap<String, ObjectRef>> {
         match self {
+            Self::Cluster(cluster) => cluster.makers(namespace, secrets).await,
             Self::Files(files) => Sighting::Found(files.makers(namespace, secrets)),
         }
     }
@@ -161,12 +174,14 @@ impl Surroundings {
     ) -> Option<Nearest> {
         let here = self.secret_names(namespace).await;
         if let Some(near) = makers::nearest(name, here.iter().map(String::as_str)) {
-            return Some(Nearest { namespace: namespace.to_owned(), name: near.to_owned() });
+            let is_there = self.is_there(namespace, near).await;
+            let nearest = Nearest { namespace: namespace.to_owned(), name: near.to_owned() };
+            return is_there.then_some(nearest);
         }
         if !requester.is_person() {
             return None;
         }
-        let elsewhere = self.secrets_elsewhere(namespace).await;
+        let elsewhere = self.secrets_elsewhere(namespace);
         let same = elsewhere.iter().find(|(_, other)| other == name);
         let near = || {
             let near = makers::nearest(name, elsewhere.iter().map(|(_, other)| other.as_str()))?;
@@ -174,6 +189,33 @@ impl Surroundings {
         };
         let (namespace, name) = same.or_else(near)?;
         let nearest = Nearest { namespace: namespace.clone(), name: name.clone() };
-        self.may_get_secret(requester, namespace, name).await.then_some(nearest)
+        let is_shown = self.may_get_secret(requester, namespace, name).await
+            && self.is_there(namespace, name).await;
+        is_shown.then_some(nearest)
+    }
+
+    /// Whether a Secret of which the name is known is still there.
+    async fn is_there(&self, namespace: &str, name: &str) -> bool {
+        match self {
+            Self::Cluster(cluster) => cluster.secret(namespace, name).await.found().is_some(),
+            Self::Files(_) => true,
+        }
+    }
+
+    /// A review shows the Secret `namespace/name`: "did you mean" may name it from now on.
+    pub fn remember_secret(&self, namespace: &str, name: &str) {
+        match self {
+            Self::Cluster(cluster) => cluster.remember_secret(namespace, name),
+            Self::Files(_) => {}
+        }
+    }
+
+    /// The same surroundings for one review: what a cluster is asked is counted in `looks`.
+    #[must_use]
+    pub fn counting(&self, looks: &Arc<AtomicUsize>) -> Self {
+        match self {
+            Self::Cluster(cluster) => Self::Cluster(cluster.counting(looks)),
+            Self::Files(files) => Self::Files(files.clone()),
+        }
     }
 }

@@ -1,0 +1,290 @@
+//! A live cluster as surroundings.
+//!
+//! Every look is a request, nothing is kept: admission of Ingresses and Secrets is rare, a stale
+//! answer would be a false refusal, and `get` on Secrets is all the right that it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::try_join_all;
+use serde_json::json;
+
+use super::{Listed, Sighting, makers};
+use crate::check::Requester;
+use crate::object::{Object, ObjectRef, Secret};
+use crate::reference;
+use crate::telemetry::{LookupOutcome, Metrics};
+
+mod api_server;
+mod seen;
+mod version;
+
+pub use api_server::{ApiError, ApiServer, is_name};
+pub use version::{Version, Versions};
+
+use seen::Seen;
+
+/// Where the names for "did you mean" come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NameSource {
+    /// What reviews have shown; needs no right.
+    Seen,
+    /// And a list of the namespace's Secrets, of which only the names are asked for. The right to
+    /// do so is the right to read them all.
+    Listed,
+}
+
+/// A live cluster, cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    api: ApiServer,
+    seen: Arc<Seen>,
+    names: NameSource,
+    metrics: Option<Arc<Metrics>>,
+    looks: Arc<AtomicUsize>,
+}
+
+/// A collection of objects: its group and versions, of which an API server serves some, the newest
+/// first; the resource in paths, the kind in objects.
+struct Collection(&'static [&'static str], &'static str, &'static str);
+
+fn collections(kind: Listed) -> &'static [Collection] {
+    match kind {
+        Listed::Certificates => {
+            &[Collection(&["cert-manager.io/v1"], "certificates", "Certificate")]
+        }
+        Listed::ExternalSecrets => &[Collection(
+            &["external-secrets.io/v1", "external-secrets.io/v1beta1"],
+            "externalsecrets",
+            "ExternalSecret",
+        )],
+        Listed::Hosts => {
+            &[Collection(&["getambassador.io/v3alpha1", "getambassador.io/v2"], "hosts", "Host")]
+        }
+        Listed::Ingresses => &[Collection(&["networking.k8s.io/v1"], "ingresses", "Ingress")],
+        Listed::Pods => &[Collection(&["v1"], "pods", "Pod")],
+        Listed::SealedSecrets => {
+            &[Collection(&["bitnami.com/v1alpha1"], "sealedsecrets", "SealedSecret")]
+        }
+        Listed::Services => &[Collection(&["v1"], "services", "Service")],
+        // No ReplicaSets and no Jobs: nearly all of them are made by what is listed here.
+        Listed::Workloads => &[
+            Collection(&["apps/v1"], "daemonsets", "DaemonSet"),
+            Collection(&["apps/v1"], "deployments", "Deployment"),
+            Collection(&["apps/v1"], "statefulsets", "StatefulSet"),
+            Collection(&["batch/v1"], "cronjobs", "CronJob"),
+        ],
+    }
+}
+
+impl Cluster {
+    /// The cluster behind `api`.
+    pub fn new(api: ApiServer, names: NameSource, metrics: Option<Arc<Metrics>>) -> Self {
+        Self { api, seen: Arc::default(), names, metrics, looks: Arc::default() }
+    }
+
+    /// The same cluster for one review: what it is asked is counted in `looks`.
+    #[must_use]
+    pub fn counting(&self, looks: &Arc<AtomicUsize>) -> Self {
+        Self { looks: Arc::clone(looks), ..self.clone() }
+    }
+
+    /// The Secret `namespace/name`.
+    pub(super) async fn secret(&self, namespace: &str, name: &str) -> Sighting<Secret> {
+        let sighting = self.get(namespace, "secrets", name).await;
+        match &sighting {
+            Sighting::Found(_) => self.seen.remember(namespace, name),
+            Sighting::Missing => self.seen.forget(namespace, name),
+            Sighting::Unknown(_) => {}
+        }
+        sighting.map(Secret::read)
+    }
+
+    /// The namespace itself.
+    pub(super) async fn namespace(&self, name: &str) -> Sighting<Object> {
+        if !is_name(name) {
+            return Sighting::Missing;
+        }
+        self.told(self.api.get(&format!("/api/v1/namespaces/{name}")).await)
+    }
+
+    /// All objects of a kind in a namespace. A custom resource that is not installed has none.
+    pub(super) async fn list(&self, kind: Listed, namespace: &str) -> Sighting<Vec<Object>> {
+        if !is_name(namespace) {
+            return Sighting::Found(Vec::new());
+        }
+        let lists = collections(kind).iter().map(|it| self.list_one(it, namespace));
+        self.told(try_join_all(lists).await.map(|lists| lists.concat()))
+    }
+
+    async fn list_one(
+        &self,
+        Collection(versions, resource, kind): &Collection,
+        namespace: &str,
+    ) -> Result<Vec<Object>, ApiError> {
+        for version in *versions {
+            let root = if version.contains('/') { "apis" } else { "api" };
+            let path = format!("/{root}/{version}/namespaces/{namespace}/{resource}");
+            match self.api.list(&path, version, kind).await {
+                Err(ApiError::Missing) => {}
+                answer => return answer,
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The names of Secrets that reviews have shown or, with the right to it, of all in a
+    /// namespace.
+    pub(super) async fn secret_names(&self, namespace: &str) -> Vec<String> {
+        if self.names == NameSource::Seen || !is_name(namespace) {
+            return self.seen.of(namespace);
+        }
+        let listed = self.api.names(&format!("/api/v1/namespaces/{namespace}/secrets")).await;
+        match self.told(listed) {
+            Sighting::Found(names) => names,
+            Sighting::Missing | Sighting::Unknown(_) => self.seen.of(namespace),
+        }
+    }
+
+    /// Secrets of other namespaces that reviews have shown.
+    pub(super) fn secrets_elsewhere(&self, namespace: &str) -> Vec<(String, String)> {
+        self.seen.elsewhere(namespace)
+    }
+
+    /// Whether `requester` is a person who may `get` the Secret `namespace/name`.
+    ///
+    /// <https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/subject-access-review-v1/>
+    pub(super) async fn may_get_secret(
+        &self,
+        requester: &Requester,
+        namespace: &str,
+        name: &str,
+    ) -> bool {
+        if !requester.is_person() || requester.name.is_empty() {
+            return false;
+        }
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": requester.name,
+                "uid": requester.uid,
+                "groups": requester.groups,
+                "extra": requester.extra,
+                "resourceAttributes": {
+                    "verb": "get", "version": "v1", "resource": "secrets",
+                    "namespace": namespace, "name": name,
+                },
+            },
+        });
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let answered = self.told(self.api.create(path, &review).await);
+        answered.found().is_some_and(|it| it.0.pointer("/status/allowed") == Some(&json!(true)))
+    }
+
+    /// The objects of a namespace that name a Secret of it.
+    pub(super) async fn readers(&self, namespace: &str, secret: &str) -> Sighting<Vec<Object>> {
+        let mut readers = Vec::new();
+        let (ingresses, workloads) = futures_util::join!(
+            self.list(Listed::Ingresses, namespace),
+            self.list(Listed::Workloads, namespace),
+        );
+        for sighting in [ingresses, workloads] {
+            match sighting {
+                Sighting::Found(objects) => readers.extend(objects),
+                Sighting::Missing => {}
+                Sighting::Unknown(why) => return Sighting::Unknown(why),
+            }
+        }
+        readers.retain(|reader| {
+            let references = reference::of(reader, namespace);
+            references.iter().any(|it| it.secret == secret && it.namespace == namespace)
+        });
+        Sighting::Found(readers)
+    }
+
+    /// What makes the `secrets` of a namespace. Unknown only where one of them was not found and
+    /// not everything could be looked through.
+    pub(super) async fn makers(
+        &self,
+        namespace: &str,
+        secrets: &BTreeSet<&str>,
+    ) -> Sighting<BTreeMap<String, ObjectRef>> {
+        let (certificates, external, sealed, hosts) = futures_util::join!(
+            self.list(Listed::Certificates, namespace),
+            self.list(Listed::ExternalSecrets, namespace),
+            self.list(Listed::SealedSecrets, namespace),
+            self.list(Listed::Hosts, namespace),
+        );
+        let mut found = BTreeMap::new();
+        let mut unknown = None;
+        for sighting in [certificates, external, sealed, hosts] {
+            let objects = match sighting {
+                Sighting::Found(objects) => objects,
+                Sighting::Missing => continue,
+                Sighting::Unknown(why) => {
+                    unknown = Some(why);
+                    continue;
+                }
+            };
+            for object in objects {
+                if let Some(secret) = makers::makes(&object)
+                    && secrets.contains(secret)
+                {
+                    found.insert(secret.to_owned(), object.reference(namespace));
+                }
+            }
+        }
+        match unknown {
+            Some(why) if found.len() < secrets.len() => Sighting::Unknown(why),
+            _ => Sighting::Found(found),
+        }
+    }
+
+    /// The Secret `namespace/name` is in a review: it is there, or about to be.
+    pub(super) fn remember_secret(&self, namespace: &str, name: &str) {
+        self.seen.remember(namespace, name);
+    }
+
+    async fn get(&self, namespace: &str, resource: &str, name: &str) -> Sighting<Object> {
+        if !is_name(namespace) || !is_name(name) {
+            return Sighting::Missing;
+        }
+        let path = format!("/api/v1/namespaces/{namespace}/{resource}/{name}");
+        self.told(self.api.get(&path).await)
+    }
+
+    /// An answer of the API server as a sighting; counts it.
+    fn told<T>(&self, answer: Result<T, ApiError>) -> Sighting<T> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        let (outcome, sighting) = match answer {
+            Ok(it) => (LookupOutcome::Found, Sighting::Found(it)),
+            Err(ApiError::Missing) => (LookupOutcome::Missing, Sighting::Missing),
+            Err(error) => {
+                tracing::warn!(%error, "a look at the cluster failed");
+                (LookupOutcome::Unknown, Sighting::Unknown(words(&error)))
+            }
+        };
+        if let Some(metrics) = &self.metrics {
+            metrics.looked(outcome);
+        }
+        sighting
+    }
+}
+
+/// What the user is told; the log has the rest, which can name what is not the user's business.
+fn words(error: &ApiError) -> String {
+    match error {
+        ApiError::Forbidden(_) => "lasthop has no right to look at it".to_owned(),
+        ApiError::Refused { code, .. } => format!("the API server answered {code}"),
+        ApiError::Missing | ApiError::Conflict | ApiError::Unreachable(_) => error.to_string(),
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("names", &self.names).finish_non_exhaustive()
+    }
+}
