@@ -337,6 +337,12 @@ impl ExtendedKeyUsageValidator for EkuPolicy {
 pub trait RefusalObserver: fmt::Debug + Send + Sync {
     /// Called inside the handshake, on the thread that drives it.
     fn refused(&self, refusal: Refusal);
+
+    /// Called likewise with a client that the verifier took; the handshake may still fail, for the
+    /// client has yet to prove that it holds the key.
+    fn admitted(&self, identity: ClientIdentity) {
+        drop(identity);
+    }
 }
 
 /// The policy as rustls asks for it.
@@ -377,7 +383,10 @@ impl ClientCertVerifier for ClientVerifier {
         presented.push(end_entity.clone());
         presented.extend(intermediates.iter().cloned());
         match self.policy.judge(&presented, now) {
-            Ok(_identity) => Ok(ClientCertVerified::assertion()),
+            Ok(identity) => {
+                self.observer.admitted(identity);
+                Ok(ClientCertVerified::assertion())
+            }
             Err(refusal) => {
                 let error = refusal.reason.certificate_error();
                 self.observer.refused(refusal);

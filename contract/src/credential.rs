@@ -14,6 +14,7 @@ use rustls_pki_types::CertificateRevocationListDer;
 mod certificate;
 mod chain;
 mod layout;
+mod name;
 mod pem;
 
 pub use certificate::{Certificate, KeyKind, Name, Purpose};

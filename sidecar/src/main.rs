@@ -1,1 +1,27 @@
-fn main() {}
+//! `lasthop-sidecar`: reads its command line and runs.
+
+use std::process::ExitCode;
+
+use lasthop_sidecar::cli::{Refused, Settings};
+use lasthop_sidecar::{Exit, run};
+
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the command line speaks to a person"
+)]
+fn main() -> ExitCode {
+    let document = std::env::var("LASTHOP_CONFIG").ok();
+    let exit = match Settings::parse(std::env::args_os(), document.as_deref()) {
+        Ok(settings) => run(&settings),
+        Err(Refused::Answered(text)) => {
+            print!("{text}");
+            Exit::Ended
+        }
+        Err(Refused::Wrong(text)) => {
+            eprint!("{text}");
+            Exit::Usage
+        }
+    };
+    ExitCode::from(exit.code())
+}

@@ -267,6 +267,16 @@ impl Certificate {
         &self.issuer_der
     }
 
+    /// The subject as RFC 4514 writes it, in ASCII.
+    pub fn subject_rfc4514(&self) -> String {
+        super::name::rfc4514(&self.subject_der).unwrap_or_default()
+    }
+
+    /// The issuer as RFC 4514 writes it, in ASCII.
+    pub fn issuer_rfc4514(&self) -> String {
+        super::name::rfc4514(&self.issuer_der).unwrap_or_default()
+    }
+
     /// The SHA-256 fingerprint of the certificate.
     pub fn fingerprint(&self) -> [u8; 32] {
         sha256(&self.der)

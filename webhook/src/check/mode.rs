@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::inject;
-
 /// What findings do: the namespace label `lasthop.dev/validate`, in the manner of Pod Security.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, clap::ValueEnum)]
 pub enum Validate {
@@ -67,8 +65,6 @@ pub struct Mode {
     /// Annotations of a referencing object, beside the known ones, that say that something makes its
     /// Secret.
     pub maker_annotations: Vec<String>,
-    /// What holds for the sidecars of the pods that ask for one.
-    pub sidecar: inject::Options,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -81,7 +77,6 @@ impl Mode {
             default_validate: Validate::Enforce,
             minimum_validate: Validate::Off,
             maker_annotations: Vec::new(),
-            sidecar: inject::Options::unknown(),
             limits: Limits { lookups: 64, deadline: Some(Duration::from_secs(2)) },
         }
     }

@@ -1,0 +1,221 @@
+//! Connections in: bound sockets, the accept loop, and the way of one connection through the rooms.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lasthop_contract::client_policy::Refusal;
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::{hex, list};
+use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::admit;
+use crate::forward;
+use crate::handshake::{self, Failed, Failure};
+use crate::listener::{Process, Terminator};
+use crate::telemetry::metrics::HandshakeResult;
+use crate::telemetry::refusals::Verdict;
+
+/// Connections that the kernel keeps until we take them; it has a bound of its own.
+const BACKLOG: i32 = 4096;
+
+/// A pause after the system had no descriptor left for a connection.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Binds `address`. `[::]` takes IPv4 too, and where there is no IPv6 it means `0.0.0.0`.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    match bind_one(address) {
+        Err(error)
+            if address.ip().is_unspecified()
+                && address.is_ipv6()
+                && error.kind() != io::ErrorKind::AddrInUse
+                && error.kind() != io::ErrorKind::PermissionDenied =>
+        {
+            bind_one(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()))
+        }
+        bound => bound,
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(SocketProtocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit these on Linux, which saves two system calls a connection.
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The next connection of `listener`, until `end`.
+pub(crate) async fn next(
+    listener: &TcpListener,
+    process: &Process,
+    end: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = end.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                return Some((stream, SocketAddr::new(peer.ip().to_canonical(), peer.port())));
+            }
+            Err(error) => {
+                if let Verdict::Write { suppressed } =
+                    process.refusals.ask("accept", std::time::Instant::now())
+                {
+                    let line = process.log.error("a connection could not be accepted");
+                    line.display("reason", &error).number("suppressed", suppressed).write();
+                }
+                // Out of descriptors or memory: trying again at once would only burn the CPU.
+                if error.kind() != io::ErrorKind::ConnectionAborted {
+                    sleep(BREATH).await;
+                }
+            }
+        }
+    }
+}
+
+/// Takes connections until drain says that there are enough.
+pub(crate) async fn terminate(
+    listener: TcpListener,
+    terminator: Arc<Terminator>,
+    process: Arc<Process>,
+) {
+    while let Some((stream, peer)) = next(&listener, &process, &process.phases.closing).await {
+        terminator.metrics.connections.inc();
+        let Ok(permit) = Arc::clone(&process.room).try_acquire_owned() else {
+            refuse_for_room(&terminator, peer, &process);
+            continue;
+        };
+        let connection = connection(stream, peer, Arc::clone(&terminator), Arc::clone(&process));
+        process.clients.spawn(serve(
+            connection,
+            permit,
+            Arc::clone(&terminator),
+            Arc::clone(&process),
+        ));
+    }
+}
+
+async fn serve(
+    connection: impl Future<Output = ()>,
+    permit: OwnedSemaphorePermit,
+    terminator: Arc<Terminator>,
+    process: Arc<Process>,
+) {
+    terminator.metrics.open.inc();
+    tokio::select! {
+        () = connection => {}
+        () = process.phases.cut.cancelled() => {}
+    }
+    terminator.metrics.open.dec();
+    drop(permit);
+}
+
+/// One connection: handshake, admit, forward.
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    terminator: Arc<Terminator>,
+    process: Arc<Process>,
+) {
+    let generation = terminator.generation.load_full();
+    let start = Instant::now();
+    // Its room is given back before the connection is served.
+    let secured = match Box::pin(handshake::perform(stream, &generation)).await {
+        Ok(secured) => secured,
+        Err(failed) => return tell(&failed, peer, &terminator, &process),
+    };
+    match admit::admit(secured, peer, &generation, &terminator) {
+        Ok(admitted) => {
+            let result =
+                if admitted.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
+            terminator.metrics.handshake(result, start.elapsed());
+            drop(generation);
+            forward::forward(admitted, terminator, process).await;
+        }
+        Err(failed) => tell(&failed, peer, &terminator, &process),
+    }
+}
+
+/// Takes down that a connection came to nothing.
+fn tell(failed: &Failed, peer: SocketAddr, terminator: &Terminator, process: &Process) {
+    let Failed { reason, sni } = failed;
+    let Some(code) = reason.code() else {
+        process
+            .log
+            .debug("a connection was closed without a byte")
+            .text("listener", &terminator.name)
+            .display("peer", peer)
+            .write();
+        return;
+    };
+    terminator.metrics.handshake(HandshakeResult::Failed, Duration::ZERO);
+    let code = code.to_string();
+    terminator.metrics.refusal(&code, reason.word());
+    let verdict =
+        process.refusals.ask(&format!("{}:{code}", terminator.name), std::time::Instant::now());
+    let Verdict::Write { suppressed } = verdict else { return };
+    let mut line = process
+        .log
+        .warn("refused")
+        .text("listener", &terminator.name)
+        .display("peer", peer)
+        .text("code", &code)
+        .text("reason", reason.word())
+        .display("detail", reason);
+    if let Some(sni) = sni {
+        line = line.foreign("sni", sni);
+    }
+    if let Failure::Refused(Refusal { certificate: Some(certificate), .. }) = reason {
+        let names: Vec<String> = certificate.names().iter().map(ToString::to_string).collect();
+        let purposes: Vec<String> =
+            certificate.purposes.iter().flatten().map(ToString::to_string).collect();
+        line = line
+            .foreign("subject", &certificate.subject)
+            .text("sans", &list(&names, 8))
+            .foreign("issuer", &certificate.issuer)
+            .text("eku", &list(&purposes, 4))
+            .text("sha256", &hex(&certificate.fingerprint()));
+    }
+    if suppressed > 0 {
+        line = line.number("suppressed", suppressed);
+    }
+    line.write();
+}
+
+fn refuse_for_room(terminator: &Terminator, peer: SocketAddr, process: &Process) {
+    let code = Code(529).to_string();
+    terminator.metrics.refusal(&code, "too_many_connections");
+    let verdict = process.refusals.ask(&code, std::time::Instant::now());
+    if let Verdict::Write { suppressed } = verdict {
+        process
+            .log
+            .warn("refused")
+            .text("listener", &terminator.name)
+            .display("peer", peer)
+            .text("code", &code)
+            .text("reason", "too_many_connections")
+            .text("detail", "as many connections are open as `--max-connections` allows")
+            .number("suppressed", suppressed)
+            .write();
+    }
+}

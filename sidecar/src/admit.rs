@@ -1,0 +1,110 @@
+//! Whether a connection that came through its handshake may speak, and as whom.
+//!
+//! The verifier sees full handshakes only. A resumed connection brings the certificates of the
+//! handshake that its ticket is from, and is judged here by the policy and the clock of today.
+
+use std::net::SocketAddr;
+
+use lasthop_contract::client_policy::{ClientAuth, ClientIdentity, Refusal, RefusalReason};
+use rustls::{HandshakeKind, ProtocolVersion};
+use rustls_pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::generation::Generation;
+use crate::handshake::{Failed, Failure, Secured};
+use crate::listener::Terminator;
+use crate::telemetry::clock;
+use crate::trusted_proxies::Trust;
+use lasthop_contract::tls::SniMatch;
+
+/// A connection that may speak.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) peer: SocketAddr,
+    /// Who it is; [`None`] where no certificate was presented.
+    pub(crate) client: Option<ClientIdentity>,
+    /// The certificates after the client's own, as it presented them.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// Whether its forwarding headers are believed.
+    pub(crate) trust: Trust,
+    pub(crate) resumed: bool,
+    pub(crate) protocol: Alpn,
+    pub(crate) sni: Option<String>,
+    pub(crate) version: &'static str,
+    pub(crate) cipher: &'static str,
+}
+
+/// The protocol that was agreed on (RFC 7301).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Alpn {
+    /// HTTP/2.
+    H2,
+    /// HTTP/1.1, said or unsaid.
+    Http1,
+}
+
+impl Alpn {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::H2 => "h2",
+            Self::Http1 => "http/1.1",
+        }
+    }
+}
+
+/// Judges `secured`, a connection from `peer` whose handshake `generation` served.
+pub(crate) fn admit(
+    secured: Secured,
+    peer: SocketAddr,
+    generation: &Generation,
+    terminator: &Terminator,
+) -> Result<Admitted, Failed> {
+    let Secured { stream, verified } = secured;
+    let (_, session) = stream.get_ref();
+    let sni = session.server_name().map(ToOwned::to_owned);
+    if generation.sni.matching(sni.as_deref()) == SniMatch::Default {
+        terminator.metrics.sni_default.inc();
+    }
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    let presented = session.peer_certificates().unwrap_or_default();
+    let client = match identity(presented, verified, generation) {
+        Ok(client) => client,
+        Err(refusal) => return Err(Failed { reason: Failure::Refused(refusal), sni }),
+    };
+    let chain = presented.get(1..).unwrap_or_default().to_vec();
+    let protocol = if session.alpn_protocol() == Some(b"h2") { Alpn::H2 } else { Alpn::Http1 };
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "",
+    };
+    let cipher = session
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or_default();
+    let trust = terminator.trusted.judge(peer.ip(), client.as_ref());
+    Ok(Admitted { stream, peer, client, chain, trust, resumed, protocol, sni, version, cipher })
+}
+
+/// Who the client is. What the verifier let in a moment ago is not verified twice.
+fn identity(
+    presented: &[CertificateDer<'static>],
+    verified: Option<ClientIdentity>,
+    generation: &Generation,
+) -> Result<Option<ClientIdentity>, Refusal> {
+    let Some(policy) = &generation.policy else { return Ok(None) };
+    if verified.is_some() {
+        return Ok(verified);
+    }
+    if !presented.is_empty() {
+        return policy.judge(presented, clock::now().unix()).map(Some);
+    }
+    match policy.auth() {
+        ClientAuth::Required => {
+            Err(Refusal { reason: RefusalReason::NoCertificate, certificate: None })
+        }
+        ClientAuth::Optional | ClientAuth::None => Ok(None),
+    }
+}

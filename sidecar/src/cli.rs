@@ -1,0 +1,579 @@
+//! The command line: flags and document both become one [`SidecarConfig`].
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
+use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use lasthop_contract::sidecar_config::{
+    Clients, Drain, Forward, IdentityHeader, Listener, LogLevel, Protocol, Redirect, SECRETS_ROOT,
+    STATUS_PORT, SidecarConfig, Terminate, VERSION,
+};
+
+use crate::config::TargetPolicy;
+use crate::limits;
+use crate::secret_dir::SecretPaths;
+
+mod help;
+
+/// Everything that one run is told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// What to serve.
+    pub config: SidecarConfig,
+    /// How the Secrets that `config` names are found on disk.
+    pub(crate) secrets: SecretPaths,
+    /// Overrides the address of every listener, not its port.
+    pub bind: Option<IpAddr>,
+    /// Whether the application may be elsewhere than on loopback.
+    pub(crate) target: TargetPolicy,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// What to do with all that.
+    pub purpose: Purpose,
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// To serve.
+    Serve,
+    /// To say whether it could serve.
+    Check,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub enum Refused {
+    /// `--help` or `--version` was asked for: the text.
+    Answered(String),
+    /// The command line or the document is wrong: what to print.
+    Wrong(String),
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lasthop-sidecar",
+    version,
+    about = help::ABOUT,
+    long_about = help::ABOUT,
+    override_usage = help::USAGE,
+    after_long_help = help::AFTER,
+    after_help = help::AFTER_SHORT,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(flatten)]
+    document: DocumentArgs,
+    #[command(flatten)]
+    listener: ListenerArgs,
+    #[command(flatten)]
+    clients: ClientArgs,
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Configuration document")]
+struct DocumentArgs {
+    /// Read the configuration (JSON) from this file
+    ///
+    /// It is the document that the webhook writes. Without this option and without --listen, the
+    /// environment variable `LASTHOP_CONFIG` holds the document itself.
+    #[arg(long, value_name = "FILE", conflicts_with = "listen")]
+    config: Option<PathBuf>,
+
+    /// Where the Secrets are that the document names
+    #[arg(long, value_name = "DIR", default_value = SECRETS_ROOT)]
+    secrets_root: PathBuf,
+
+    /// Listen on this address instead of the configured ones; the ports stay
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<IpAddr>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "One listener by flags")]
+struct ListenerArgs {
+    /// Take TLS connections here; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR:PORT", requires = "forward", requires = "tls_secret")]
+    listen: Option<SocketAddr>,
+
+    /// The application, which must listen on loopback
+    #[arg(long, value_name = "ADDR:PORT", requires = "listen", value_parser = forward)]
+    forward: Option<Forward>,
+
+    /// Directory with certificate chain and private key; several are chosen by SNI
+    ///
+    /// It is laid out as kubelet mounts a Secret: tls.crt and tls.key, or cert and key, or
+    /// client.crt and client.key. The first one also serves clients without or with unknown server
+    /// name. Changes are taken up within a second.
+    #[arg(long, value_name = "DIR", requires = "listen", num_args = 1.., value_delimiter = ',')]
+    tls_secret: Vec<PathBuf>,
+
+    /// What the application speaks
+    #[arg(long, value_name = "PROTOCOL", requires = "listen", value_enum, default_value = "http")]
+    protocol: ProtocolArg,
+
+    /// Whose X-Forwarded-* and Forwarded headers are believed and extended
+    ///
+    /// Client patterns, address ranges (10.0.0.0/8), or the word allowed-clients, with commas
+    /// between them. From everybody else these headers are taken out.
+    #[arg(long, value_name = "WHO,…", requires = "listen", value_delimiter = ',')]
+    trusted_proxies: Vec<String>,
+
+    /// What the application is told of the client: none, xfcc, rfc9440, aws
+    #[arg(
+        long,
+        value_name = "KIND,…",
+        requires = "listen",
+        value_delimiter = ',',
+        default_value = "xfcc"
+    )]
+    identity_headers: Vec<IdentityArg>,
+
+    /// Answer plain HTTP on this port with a redirect to https on the same host
+    #[arg(long, value_name = "PORT", requires = "listen")]
+    redirect_port: Option<u16>,
+
+    /// The port that the redirect leads to [default: the port of --listen]
+    #[arg(long, value_name = "PORT", requires = "redirect_port")]
+    redirect_https_port: Option<u16>,
+
+    /// Forward to an application that is not on loopback, over a network, unencrypted
+    #[arg(long)]
+    unsafe_target: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Client certificates")]
+struct ClientArgs {
+    /// Whether clients present a certificate [default: required with a CA, else none]
+    #[arg(long, value_name = "WHETHER", requires = "listen", value_enum)]
+    client_auth: Option<ClientAuthArg>,
+
+    /// Directory with the CAs that client certificates must chain to (ca.crt, cacert, trusted.crt)
+    #[arg(long, value_name = "DIR", requires = "listen")]
+    client_ca_secret: Option<PathBuf>,
+
+    /// Directory with revocation lists (ca.crl, crl, crl.pem)
+    #[arg(long, value_name = "DIR", requires = "client_ca_secret")]
+    client_crl_secret: Option<PathBuf>,
+
+    /// What a revocation list past its time does
+    #[arg(long, value_name = "WHAT", requires = "client_crl_secret", value_enum)]
+    client_crl_expired: Option<CrlExpiredArg>,
+
+    /// Extended key usages that are taken [default: either; client where * is allowed]
+    #[arg(long, value_name = "USAGE", requires = "listen", value_enum)]
+    client_eku: Option<ClientEkuArg>,
+
+    /// Which holders of a good certificate may come in; required with a CA
+    ///
+    /// dns:NAME, dns:*.NAME (one label), uri:URI, ip:ADDRESS, email:ADDRESS, cn:NAME (only where
+    /// there is no SAN), sha256:HEX of the certificate, spki:HEX of its key, with commas between
+    /// them; * alone takes every client of the CA.
+    #[arg(long, value_name = "PATTERN,…", requires = "listen", value_delimiter = ',')]
+    allowed_clients: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Process")]
+struct ProcessArgs {
+    /// Answer /livez, /readyz and /metrics here, in plain HTTP [default: [::]:15443]
+    #[arg(long, value_name = "ADDR:PORT", requires = "listen")]
+    status_listen: Option<SocketAddr>,
+
+    /// How much is logged, as JSON on standard output
+    #[arg(long, value_name = "LEVEL", requires = "listen", value_enum, default_value = "info")]
+    log_level: LogLevelArg,
+
+    /// Seconds after SIGTERM for which new connections are still taken
+    #[arg(long, value_name = "SECONDS", requires = "listen", default_value_t = Drain::default().delay_seconds)]
+    drain_delay: u32,
+
+    /// Seconds after that delay at which what is still open is cut
+    #[arg(long, value_name = "SECONDS", requires = "listen", default_value_t = Drain::default().timeout_seconds)]
+    drain_timeout: u32,
+
+    /// Connections open at once; further ones are closed
+    #[arg(long, value_name = "NUMBER", default_value_t = limits::MAX_CONNECTIONS)]
+    max_connections: usize,
+
+    /// Read everything, say what is wrong, serve nothing
+    #[arg(long)]
+    check_config: bool,
+}
+
+macro_rules! mirrored {
+    ($name:ident => $target:ident { $($variant:ident),+ }) => {
+        #[derive(Clone, Copy, Debug, ValueEnum)]
+        enum $name { $($variant),+ }
+        impl From<$name> for $target {
+            fn from(value: $name) -> Self {
+                match value { $($name::$variant => Self::$variant),+ }
+            }
+        }
+    };
+}
+
+mirrored!(ProtocolArg => Protocol { Http, H2c, Tcp });
+mirrored!(ClientAuthArg => ClientAuth { None, Optional, Required });
+mirrored!(ClientEkuArg => ClientEku { Client, Server, Either });
+mirrored!(CrlExpiredArg => CrlExpired { Accept, Refuse });
+mirrored!(LogLevelArg => LogLevel { Error, Warn, Info, Debug });
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum IdentityArg {
+    None,
+    Xfcc,
+    Rfc9440,
+    Aws,
+}
+
+/// A port on localhost, or an address in full.
+fn forward(text: &str) -> Result<Forward, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(Forward::Port(port));
+    }
+    text.parse().map(Forward::Address).map_err(|_syntax| {
+        "neither `PORT` nor `ADDRESS:PORT`; for an application on port 8080 write `127.0.0.1:8080`"
+            .to_owned()
+    })
+}
+
+impl Settings {
+    /// Reads the command line `args` (program name first), and `document`, the value of
+    /// `LASTHOP_CONFIG`, where the command line names no configuration.
+    ///
+    /// # Errors
+    /// What to print instead of running.
+    pub fn parse<I, T>(args: I, document: Option<&str>) -> Result<Self, Refused>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let cli = Cli::command()
+            .try_get_matches_from(args)
+            .and_then(|matches| Cli::from_arg_matches(&matches))
+            .map_err(|error| match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Refused::Answered(error.render().to_string())
+                }
+                _ => Refused::Wrong(error.render().to_string()),
+            })?;
+        let Cli { document: from, listener, clients, process } = cli;
+        let target =
+            if listener.unsafe_target { TargetPolicy::Anywhere } else { TargetPolicy::Loopback };
+        let purpose = if process.check_config { Purpose::Check } else { Purpose::Serve };
+        let max_connections = process.max_connections;
+        let DocumentArgs { config: file, secrets_root, bind } = from;
+        let (config, secrets) = match listener.listen {
+            Some(listen) => (by_flags(listen, listener, clients, &process)?, SecretPaths::AsGiven),
+            None => (by_document(file, document)?, SecretPaths::Under(secrets_root)),
+        };
+        Ok(Self { config, secrets, bind, target, max_connections, purpose })
+    }
+}
+
+fn wrong(text: &str) -> Refused {
+    Refused::Wrong(format!("error: {text}\n"))
+}
+
+fn by_document(file: Option<PathBuf>, document: Option<&str>) -> Result<SidecarConfig, Refused> {
+    let (text, place) = match (file, document) {
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(&file).map_err(|error| {
+                wrong(&format!("the configuration `{}` cannot be read: {error}", file.display()))
+            })?;
+            (text, file.display().to_string())
+        }
+        (None, Some(document)) => (document.to_owned(), "LASTHOP_CONFIG".to_owned()),
+        (None, None) => return Err(wrong(help::NOTHING_TO_SERVE)),
+    };
+    SidecarConfig::parse(&text).map_err(|error| wrong(&format!("`{place}`: {error}")))
+}
+
+fn by_flags(
+    listen: SocketAddr,
+    listener: ListenerArgs,
+    clients: ClientArgs,
+    process: &ProcessArgs,
+) -> Result<SidecarConfig, Refused> {
+    let ListenerArgs {
+        listen: _,
+        forward,
+        tls_secret,
+        protocol,
+        trusted_proxies,
+        identity_headers,
+        redirect_port,
+        redirect_https_port,
+        unsafe_target: _,
+    } = listener;
+    let forward = forward.ok_or_else(|| wrong("`--listen` needs `--forward`"))?;
+    let identity_headers = match identity_headers.as_slice() {
+        [IdentityArg::None] => Vec::new(),
+        kinds => kinds.iter().map(|kind| identity(*kind)).collect::<Result<_, _>>()?,
+    };
+    let mut listeners = vec![Listener::Terminate(Terminate {
+        listen,
+        forward,
+        protocol: protocol.into(),
+        tls_secrets: tls_secret.into_iter().map(path_text).collect::<Result<_, _>>()?,
+        clients: policy(clients)?,
+        trusted_proxies: words(&trusted_proxies),
+        identity_headers,
+    })];
+    if let Some(port) = redirect_port {
+        let same = if listen.port() == 0 { 443 } else { listen.port() };
+        let https_port = redirect_https_port.unwrap_or(same);
+        let listen = SocketAddr::new(listen.ip(), port);
+        listeners.push(Listener::Redirect(Redirect { listen, https_port }));
+    }
+    let status = SocketAddr::new(IpAddr::from([0_u16; 8]), STATUS_PORT);
+    Ok(SidecarConfig {
+        version: VERSION,
+        listeners,
+        status_listen: process.status_listen.unwrap_or(status),
+        drain: Drain { delay_seconds: process.drain_delay, timeout_seconds: process.drain_timeout },
+        log_level: process.log_level.into(),
+    })
+}
+
+fn policy(clients: ClientArgs) -> Result<Clients, Refused> {
+    let ClientArgs {
+        client_auth,
+        client_ca_secret,
+        client_crl_secret,
+        client_crl_expired,
+        client_eku,
+        allowed_clients,
+    } = clients;
+    let default = if client_ca_secret.is_some() { ClientAuth::Required } else { ClientAuth::None };
+    Ok(Clients {
+        auth: client_auth.map_or(default, ClientAuth::from),
+        ca_secret: client_ca_secret.map(path_text).transpose()?,
+        allowed: words(&allowed_clients),
+        eku: client_eku.map(ClientEku::from),
+        crl_secret: client_crl_secret.map(path_text).transpose()?,
+        crl_expired: client_crl_expired.map(CrlExpired::from).unwrap_or_default(),
+    })
+}
+
+fn identity(kind: IdentityArg) -> Result<IdentityHeader, Refused> {
+    match kind {
+        IdentityArg::None => {
+            Err(wrong("`--identity-headers none` stands alone, it takes no other kind beside it"))
+        }
+        IdentityArg::Xfcc => Ok(IdentityHeader::Xfcc),
+        IdentityArg::Rfc9440 => Ok(IdentityHeader::Rfc9440),
+        IdentityArg::Aws => Ok(IdentityHeader::Aws),
+    }
+}
+
+/// Entries as in an annotation: commas or line breaks between them, empty ones passed over.
+fn words(entries: &[String]) -> Vec<String> {
+    entries
+        .iter()
+        .flat_map(|entry| entry.split([',', '\n']))
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+fn path_text(path: PathBuf) -> Result<String, Refused> {
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| wrong(&format!("the path `{}` is not UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str], document: Option<&str>) -> Result<Settings, Refused> {
+        let args = std::iter::once("lasthop-sidecar").chain(args.iter().copied());
+        Settings::parse(args, document)
+    }
+
+    fn refusal(args: &[&str], document: Option<&str>) -> String {
+        match parse(args, document).unwrap_err() {
+            Refused::Wrong(text) => text,
+            Refused::Answered(text) => panic!("answered: {text}"),
+        }
+    }
+
+    #[test]
+    fn flags_and_document_say_the_same() {
+        let flags = parse(
+            &[
+                "--listen",
+                "0.0.0.0:8443",
+                "--forward",
+                "127.0.0.1:8080",
+                "--tls-secret",
+                "web",
+                "api",
+                "--client-ca-secret",
+                "ca",
+                "--client-crl-secret",
+                "crl",
+                "--client-crl-expired",
+                "refuse",
+                "--client-eku",
+                "either",
+                "--allowed-clients",
+                "dns:alb.example.com,uri:spiffe://x/y",
+                "--trusted-proxies",
+                "allowed-clients,10.0.0.0/8",
+                "--identity-headers",
+                "xfcc,rfc9440",
+                "--protocol",
+                "h2c",
+                "--redirect-port",
+                "8080",
+                "--redirect-https-port",
+                "443",
+                "--status-listen",
+                "127.0.0.1:9000",
+                "--log-level",
+                "warn",
+                "--drain-delay",
+                "1",
+                "--drain-timeout",
+                "2",
+            ],
+            None,
+        )
+        .unwrap();
+        let document = r#"{"version":1,"listeners":[
+            {"mode":"terminate","listen":"0.0.0.0:8443","forward":"127.0.0.1:8080","protocol":"h2c",
+             "tlsSecrets":["web","api"],
+             "clients":{"auth":"required","caSecret":"ca","allowed":["dns:alb.example.com","uri:spiffe://x/y"],
+                        "eku":"either","crlSecret":"crl","crlExpired":"refuse"},
+             "trustedProxies":["allowed-clients","10.0.0.0/8"],"identityHeaders":["xfcc","rfc9440"]},
+            {"mode":"redirect","listen":"0.0.0.0:8080","httpsPort":443}],
+            "statusListen":"127.0.0.1:9000","drain":{"delaySeconds":1,"timeoutSeconds":2},"logLevel":"warn"}"#;
+        let document = parse(&[], Some(document)).unwrap();
+        assert_eq!(flags.config, document.config);
+    }
+
+    #[test]
+    fn defaults_of_flags_are_those_of_the_document() {
+        let flags =
+            parse(&["--listen", "[::]:8443", "--forward", "8080", "--tls-secret", "web"], None)
+                .unwrap();
+        let document = r#"{"version":1,"listeners":[{"mode":"terminate","listen":"[::]:8443","forward":8080,
+            "tlsSecrets":["web"]}]}"#;
+        assert_eq!(flags.config, parse(&[], Some(document)).unwrap().config);
+        assert_eq!(flags.purpose, Purpose::Serve);
+        assert_eq!(flags.max_connections, limits::MAX_CONNECTIONS);
+    }
+
+    #[test]
+    fn a_ca_makes_a_certificate_required() {
+        let settings = parse(
+            &[
+                "--listen",
+                "[::]:8443",
+                "--forward",
+                "8080",
+                "--tls-secret",
+                "web",
+                "--client-ca-secret",
+                "ca",
+                "--allowed-clients",
+                "*",
+            ],
+            None,
+        )
+        .unwrap();
+        let Some(Listener::Terminate(terminate)) = settings.config.listeners.first() else {
+            panic!("no listener")
+        };
+        assert_eq!(terminate.clients.auth, ClientAuth::Required);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment() {
+        let settings = parse(
+            &["--listen", "[::]:8443", "--forward", "8080", "--tls-secret", "web"],
+            Some("not even JSON"),
+        );
+        assert!(settings.is_ok());
+    }
+
+    #[test]
+    fn wrong_usage_is_told_with_what_to_write() {
+        for (args, expected) in [
+            (&[][..], "--listen"),
+            (&["--listen", "[::]:8443"], "--forward"),
+            (&["--listen", "8443", "--forward", "8080", "--tls-secret", "web"], "--listen"),
+            (
+                &["--listen", "[::]:1", "--forward", "app:8080", "--tls-secret", "web"],
+                "127.0.0.1:8080",
+            ),
+            (&["--config", "/nonexistent/config.json"], "/nonexistent/config.json"),
+            (&["--config", "x", "--listen", "[::]:1"], "--config"),
+            (&["--allowed-clients", "*"], "--listen"),
+            (
+                &[
+                    "--listen",
+                    "[::]:1",
+                    "--forward",
+                    "1",
+                    "--tls-secret",
+                    "w",
+                    "--identity-headers",
+                    "none,xfcc",
+                ],
+                "stands alone",
+            ),
+        ] {
+            let text = refusal(args, None);
+            assert!(text.contains(expected), "{args:?}: {text}");
+        }
+        let text = refusal(&[], Some(r#"{"version":2}"#));
+        assert!(text.contains("LASTHOP_CONFIG") && text.contains("version 2"), "{text}");
+    }
+
+    #[test]
+    fn help_names_every_flag_and_exit_code() {
+        let Err(Refused::Answered(text)) = parse(&["--help"], None) else { panic!("no help") };
+        for needle in [
+            "--config",
+            "--secrets-root",
+            "--bind",
+            "--listen",
+            "--forward",
+            "--tls-secret",
+            "--client-ca-secret",
+            "--client-crl-secret",
+            "--client-auth",
+            "--client-eku",
+            "--allowed-clients",
+            "--trusted-proxies",
+            "--identity-headers",
+            "--protocol",
+            "--redirect-port",
+            "--status-listen",
+            "--log-level",
+            "--drain-delay",
+            "--drain-timeout",
+            "--check-config",
+            "--unsafe-target",
+            "LASTHOP_CONFIG",
+            "EXIT STATUS",
+            "EXAMPLES",
+            "64",
+            "66",
+            "69",
+        ] {
+            assert!(text.contains(needle), "{needle} is not in the help");
+        }
+    }
+}

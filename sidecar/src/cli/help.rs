@@ -1,0 +1,66 @@
+//! The texts of `--help`.
+
+/// What the program is.
+pub(super) const ABOUT: &str = "\
+Ends TLS or mutual TLS beside an application and forwards over localhost.
+
+It decides by certificate who may come in, tells the application who that is, takes out what a
+client wrote about itself, reloads certificates without losing a request, and answers a load
+balancer's SIGTERM as it should: unready first, gone last.";
+
+/// The two ways of running it.
+pub(super) const USAGE: &str = "\
+lasthop-sidecar [--config FILE] [--secrets-root DIR] [--bind ADDRESS] [--check-config]
+       lasthop-sidecar --listen ADDR:PORT --forward ADDR:PORT --tls-secret DIR… [OPTIONS]";
+
+/// What stands at the end of `-h`.
+pub(super) const AFTER_SHORT: &str = "`--help` tells more, with examples and exit status.";
+
+/// What stands at the end of `--help`.
+pub(super) const AFTER: &str = "\
+EXAMPLES
+  A certificate to try it with:
+    mkdir -p web && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \\
+      -subj /CN=localhost -addext subjectAltName=DNS:localhost \\
+      -addext basicConstraints=critical,CA:FALSE -keyout web/tls.key -out web/tls.crt
+
+  TLS for an application on port 8080:
+    lasthop-sidecar --listen 127.0.0.1:8443 --forward 127.0.0.1:8080 --tls-secret web \\
+      --status-listen 127.0.0.1:15443
+    curl --cacert web/tls.crt https://localhost:8443/
+
+  Mutual TLS: only the balancer comes in, also with a certificate for server authentication:
+    lasthop-sidecar --listen 0.0.0.0:8443 --forward 127.0.0.1:8080 --tls-secret web \\
+      --client-ca-secret alb-ca --allowed-clients dns:alb.example.com --trusted-proxies allowed-clients
+
+  Is this configuration good, and are its Secrets?
+    lasthop-sidecar --config sidecar.json --secrets-root ./secrets --check-config
+
+SECRETS
+  A directory as kubelet mounts it (`..data` is a symbolic link to the current generation), or a
+  plain directory. All files are read from one generation. A broken change keeps the last good
+  state serving; log, metrics and /readyz?verbose say so.
+
+SIGNALS
+  SIGTERM, SIGINT  unready; after --drain-delay no new connections; end when all are done or after
+                   --drain-timeout. A second signal ends at once.
+  SIGHUP           looks at the Secrets now.
+
+STATUS LISTENER
+  /livez     200 while the process runs
+  /readyz    200 while traffic should come, else 503; ?verbose for listeners, addresses, Secrets
+  /metrics   for Prometheus
+
+EXIT STATUS
+  0   ended after a signal; with --check-config: everything is good
+  64  the command line or the configuration is wrong or unsafe
+  66  a Secret cannot be read or used
+  69  an address cannot be listened on
+  70  the sidecar itself failed";
+
+/// Neither a document nor a listener.
+pub(super) const NOTHING_TO_SERVE: &str = "\
+there is nothing to serve; give a configuration with `--config FILE` or in LASTHOP_CONFIG,
+       or one listener with `--listen ADDR:PORT --forward ADDR:PORT --tls-secret DIR`
+
+For more, try `--help`.";

@@ -1,0 +1,385 @@
+//! From a configuration to a plan: everything parsed, everything unsafe refused, all at once.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use lasthop_contract::client_policy::{
+    AllowedClients, ClientAuth, ClientEku, CrlExpired, PolicyError,
+};
+use lasthop_contract::sidecar_config::{
+    Clients, IdentityHeader, Listener, Protocol, SidecarConfig, Terminate,
+};
+
+use crate::cli::Settings;
+use crate::secret_dir::{SecretDir, SecretPaths};
+use crate::trusted_proxies::TrustedProxies;
+
+/// Whether the application may be elsewhere than on loopback.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TargetPolicy {
+    /// The plaintext stays on this host.
+    Loopback,
+    /// Somebody said in writing that it need not.
+    Anywhere,
+}
+
+/// What to serve, ready to be served.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) terminate: Vec<TerminatePlan>,
+    pub(crate) redirect: Vec<RedirectPlan>,
+    pub(crate) status: SocketAddr,
+    pub(crate) drain: DrainPlan,
+    pub(crate) max_connections: usize,
+}
+
+/// A listener that ends TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct TerminatePlan {
+    pub(crate) listen: SocketAddr,
+    /// The addresses of the application, in the order in which they are tried.
+    pub(crate) application: Vec<SocketAddr>,
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: Vec<SecretDir>,
+    /// [`None`]: no certificate is asked for.
+    pub(crate) clients: Option<ClientsPlan>,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) identity: Vec<IdentityHeader>,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientsPlan {
+    pub(crate) auth: ClientAuth,
+    pub(crate) ca: SecretDir,
+    pub(crate) crl: Option<SecretDir>,
+    pub(crate) allowed: AllowedClients,
+    pub(crate) eku: Option<ClientEku>,
+    pub(crate) crl_expired: CrlExpired,
+}
+
+/// A listener that redirects.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RedirectPlan {
+    pub(crate) listen: SocketAddr,
+    pub(crate) https_port: u16,
+}
+
+/// What happens at SIGTERM.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DrainPlan {
+    pub(crate) delay: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// What is wrong with a configuration, in words: where, and what.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ConfigFault(String);
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Plan {
+    /// The plan that `settings` describe.
+    ///
+    /// # Errors
+    /// Everything that is wrong or unsafe.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Vec<ConfigFault>> {
+        let Settings { config, secrets, bind, target, max_connections, purpose: _ } = settings;
+        let SidecarConfig { version: _, listeners, status_listen, drain, log_level: _ } = config;
+        let bound = |address: SocketAddr| match bind {
+            Some(ip) => SocketAddr::new(*ip, address.port()),
+            None => address,
+        };
+        let mut faults = Vec::new();
+        if listeners.is_empty() {
+            faults.push(ConfigFault("there is no listener".to_owned()));
+        }
+        let mut plan = Self {
+            terminate: Vec::new(),
+            redirect: Vec::new(),
+            status: bound(*status_listen),
+            drain: DrainPlan {
+                delay: Duration::from_secs(u64::from(drain.delay_seconds)),
+                timeout: Duration::from_secs(u64::from(drain.timeout_seconds)),
+            },
+            max_connections: *max_connections,
+        };
+        for listener in listeners {
+            let place = format!("listener {}", listener.listen());
+            let mut report = |text: String| faults.push(ConfigFault(format!("{place}: {text}")));
+            match listener {
+                Listener::Redirect(redirect) => plan.redirect.push(RedirectPlan {
+                    listen: bound(redirect.listen),
+                    https_port: redirect.https_port,
+                }),
+                Listener::Terminate(terminate) => {
+                    let listen = bound(terminate.listen);
+                    let reading = Reading { secrets, target: *target, report: &mut report };
+                    plan.terminate.extend(reading.terminate(terminate, listen));
+                }
+            }
+        }
+        faults.extend(clashes(&plan));
+        if faults.is_empty() { Ok(plan) } else { Err(faults) }
+    }
+}
+
+/// Something is wrong, and was reported.
+struct Reported;
+
+/// One listener being read.
+struct Reading<'a> {
+    secrets: &'a SecretPaths,
+    target: TargetPolicy,
+    report: &'a mut dyn FnMut(String),
+}
+
+impl Reading<'_> {
+    fn terminate(mut self, terminate: &Terminate, listen: SocketAddr) -> Option<TerminatePlan> {
+        let Terminate {
+            listen: _,
+            forward,
+            protocol,
+            tls_secrets,
+            clients,
+            trusted_proxies,
+            identity_headers,
+        } = terminate;
+        let application = forward.addresses();
+        self.check_application(&application);
+        if tls_secrets.is_empty() {
+            (self.report)("there is no Secret with certificate and key (`tls-secret`)".to_owned());
+        }
+        let tls: Vec<SecretDir> =
+            tls_secrets.iter().filter_map(|name| self.directory(name)).collect();
+        let clients = self.clients(clients);
+        let trusted = match TrustedProxies::from_entries(trusted_proxies) {
+            Ok(trusted) => trusted,
+            Err(errors) => {
+                for error in errors {
+                    (self.report)(format!("`trusted-proxies`: {error}"));
+                }
+                TrustedProxies::default()
+            }
+        };
+        let clients = clients.ok()?;
+        if clients.is_none() && trusted.needs_certificates() {
+            (self.report)(
+                "`trusted-proxies` names clients, but `client-auth` is `none`: nobody would be trusted"
+                    .to_owned(),
+            );
+        }
+        let mut identity = identity_headers.clone();
+        identity.sort_unstable();
+        identity.dedup();
+        let protocol = *protocol;
+        Some(TerminatePlan { listen, application, protocol, tls, clients, trusted, identity })
+    }
+
+    fn directory(&mut self, name: &str) -> Option<SecretDir> {
+        self.secrets.directory(name).map_err(&mut *self.report).ok()
+    }
+
+    fn check_application(&mut self, application: &[SocketAddr]) {
+        for address in application {
+            let ip = address.ip().to_canonical();
+            if address.port() == 0 {
+                (self.report)("the application's port must not be 0".to_owned());
+                return;
+            }
+            if self.target == TargetPolicy::Loopback && !ip.is_loopback() {
+                (self.report)(format!(
+                    "the application {address} is not on loopback, what was encrypted would travel in the clear; \
+                     `--unsafe-target` allows it"
+                ));
+            }
+        }
+    }
+
+    /// The policy; [`None`] where no certificate is asked for.
+    fn clients(&mut self, clients: &Clients) -> Result<Option<ClientsPlan>, Reported> {
+        let Clients { auth, ca_secret, allowed, eku, crl_secret, crl_expired } = clients;
+        if *auth == ClientAuth::None {
+            let unused = [
+                ("client-ca-secret", ca_secret.is_some()),
+                ("allowed-clients", !allowed.is_empty()),
+                ("client-eku", eku.is_some()),
+                ("client-crl-secret", crl_secret.is_some()),
+            ];
+            for (name, _) in unused.iter().filter(|(_, given)| *given) {
+                (self.report)(format!(
+                    "`client-auth` is `none`, so `{name}` would keep nobody out; \
+                     write `client-auth: required`, or leave `{name}` out"
+                ));
+            }
+            return if unused.iter().any(|(_, given)| *given) { Err(Reported) } else { Ok(None) };
+        }
+        let entries = allowed.iter().map(String::as_str);
+        let allowed = match AllowedClients::from_entries(entries) {
+            Ok(allowed) => {
+                if allowed.is_empty() {
+                    (self.report)(format!(
+                        "{}; name them in `allowed-clients`, or write `*` there",
+                        PolicyError::NoAllowedClients
+                    ));
+                }
+                Some(allowed)
+            }
+            Err(errors) => {
+                for error in errors {
+                    (self.report)(format!("`allowed-clients`: {error}"));
+                }
+                None
+            }
+        };
+        let Some(ca) = ca_secret else {
+            (self.report)(format!("{}; give `client-ca-secret`", PolicyError::NoAuthority));
+            return Err(Reported);
+        };
+        let ca = self.directory(ca);
+        let crl = match crl_secret {
+            Some(name) => Some(self.directory(name).ok_or(Reported)?),
+            None => None,
+        };
+        let (Some(ca), Some(allowed)) = (ca, allowed) else { return Err(Reported) };
+        let (auth, eku, crl_expired) = (*auth, *eku, *crl_expired);
+        Ok(Some(ClientsPlan { auth, ca, crl, allowed, eku, crl_expired }))
+    }
+}
+
+/// Listeners that cannot both have their address, or that would take the application's.
+fn clashes(plan: &Plan) -> Vec<ConfigFault> {
+    let terminate = plan.terminate.iter().map(|it| it.listen);
+    let redirect = plan.redirect.iter().map(|it| it.listen);
+    let listening = terminate.chain(redirect).chain([plan.status]).filter(|it| it.port() != 0);
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    let mut faults = Vec::new();
+    for address in listening {
+        let same = |other: &&SocketAddr| {
+            other.port() == address.port()
+                && (covers(other.ip(), address.ip()) || covers(address.ip(), other.ip()))
+        };
+        if let Some(other) = seen.iter().find(same) {
+            faults.push(ConfigFault(format!(
+                "{address} and {other} cannot both be listened on, give one of them another port"
+            )));
+        }
+        let mut applications = plan.terminate.iter().flat_map(|it| &it.application);
+        if let Some(application) = applications.find(|application| {
+            application.port() == address.port() && covers(address.ip(), application.ip())
+        }) {
+            faults.push(ConfigFault(format!(
+                "the sidecar would listen on {address} and so take the place of the application \
+                 {application}, give one of them another port"
+            )));
+        }
+        seen.push(address);
+    }
+    faults
+}
+
+/// Whether who listens on `listening` gets what is sent to `address`. Where `::` is, there is
+/// `0.0.0.0` too: the sidecar's sockets take both.
+fn covers(listening: IpAddr, address: IpAddr) -> bool {
+    listening == address || listening.is_unspecified()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Settings;
+
+    fn faults(document: &str) -> Vec<String> {
+        let document = format!(r#"{{"version":1,"listeners":[{document}]}}"#);
+        let settings = Settings::parse(["lasthop-sidecar"], Some(&document)).unwrap();
+        match Plan::new(&settings) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn terminate(rest: &str) -> String {
+        format!(
+            r#"{{"mode":"terminate","listen":"[::]:8443","forward":8080,"tlsSecrets":["web"]{rest}}}"#
+        )
+    }
+
+    #[test]
+    fn a_sound_configuration_has_no_fault() {
+        assert_eq!(faults(&terminate("")), Vec::<String>::new());
+        let clients =
+            r#","clients":{"auth":"required","caSecret":"ca","allowed":["dns:a.example.com"]}"#;
+        assert_eq!(faults(&terminate(clients)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_unsafe_is_refused() {
+        for (rest, expected) in [
+            (r#","clients":{"auth":"required","caSecret":"ca"}"#, "allowed clients"),
+            (r#","clients":{"auth":"required","allowed":["*"]}"#, "no CA"),
+            (r#","clients":{"auth":"optional"}"#, "no CA"),
+            (r#","clients":{"auth":"none","caSecret":"ca"}"#, "would keep nobody out"),
+            (
+                r#","clients":{"auth":"none","allowed":["dns:a.example.com"]}"#,
+                "would keep nobody out",
+            ),
+            (
+                r#","clients":{"auth":"required","caSecret":"ca","allowed":["a.example.com"]}"#,
+                "dns:a.example.com",
+            ),
+            (
+                r#","clients":{"auth":"required","caSecret":"../ca","allowed":["*"]}"#,
+                "secrets root",
+            ),
+            (r#","trustedProxies":["allowed-clients"]"#, "nobody would be trusted"),
+            (r#","trustedProxies":["10.0.0.0/99"]"#, "trusted-proxies"),
+        ] {
+            let faults = faults(&terminate(rest));
+            assert!(faults.iter().any(|fault| fault.contains(expected)), "{rest}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn the_application_is_on_loopback_and_not_ourselves() {
+        let at = |forward: &str| {
+            format!(
+                r#"{{"mode":"terminate","listen":"[::]:8443","forward":{forward},"tlsSecrets":["web"]}}"#
+            )
+        };
+        for (forward, expected) in [
+            (r#""10.0.0.1:8080""#, "--unsafe-target"),
+            (r#""0.0.0.0:8080""#, "--unsafe-target"),
+            ("8443", "take the place of the application"),
+            ("0", "must not be 0"),
+        ] {
+            let faults = faults(&at(forward));
+            assert!(faults.iter().any(|fault| fault.contains(expected)), "{forward}: {faults:?}");
+        }
+        assert_eq!(faults(&at(r#""[::ffff:127.0.0.1]:80""#)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn everything_is_reported_at_once() {
+        let wrong = r#"{"mode":"terminate","listen":"[::]:8443","forward":"10.0.0.1:1","tlsSecrets":["/etc"],
+            "clients":{"auth":"required","allowed":["nobody"]},"trustedProxies":["x"]}"#;
+        let clash = r#"{"mode":"redirect","listen":"0.0.0.0:8443"}"#;
+        let faults = faults(&format!("{wrong},{clash}"));
+        assert!(faults.len() >= 5, "{faults:?}");
+        assert_eq!(self::faults(""), ["there is no listener"]);
+    }
+
+    #[test]
+    fn bind_overrides_addresses_and_not_ports() {
+        let document = format!(r#"{{"version":1,"listeners":[{}]}}"#, terminate(""));
+        let args = ["lasthop-sidecar", "--bind", "127.0.0.1"];
+        let settings = Settings::parse(args, Some(&document)).unwrap();
+        let plan = Plan::new(&settings).unwrap();
+        assert_eq!(plan.terminate[0].listen, "127.0.0.1:8443".parse().unwrap());
+        assert_eq!(plan.status, "127.0.0.1:15443".parse().unwrap());
+    }
+}

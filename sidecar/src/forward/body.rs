@@ -1,0 +1,237 @@
+//! Bodies on their way through: counted, cleaned of forged trailers, never held back.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::expect::{Abandoned, Gate, GateKeeper};
+use super::headers::clean_trailers;
+use super::record::{Meter, Record};
+use crate::dial::Http1;
+use crate::listener::Terminator;
+
+/// A request's body on its way to the application.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    incoming: Option<Incoming>,
+    gate: Option<Gate>,
+    meter: Arc<Meter>,
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, gate: Option<Gate>, meter: Arc<Meter>) -> Self {
+        Self { incoming: Some(incoming), gate, meter }
+    }
+
+    /// The body of a request that has none.
+    pub(super) fn none(meter: Arc<Meter>) -> Self {
+        Self { incoming: None, gate: None, meter }
+    }
+}
+
+/// Why a request's body ends before its end.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// The client broke off.
+    Client(hyper::Error),
+    /// The application answered without wanting it.
+    Abandoned,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(error) => error.fmt(f),
+            Self::Abandoned => f.write_str("the body is not wanted"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(gate) = &mut self.gate {
+            match ready!(gate.poll_open(cx)) {
+                Ok(()) => self.gate = None,
+                Err(Abandoned) => return Poll::Ready(Some(Err(BodyError::Abandoned))),
+            }
+        }
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| match frame {
+            Ok(frame) => {
+                if let Some(data) = frame.data_ref() {
+                    self.meter.receive(data.remaining());
+                }
+                Ok(cleaned(frame))
+            }
+            Err(error) => Err(BodyError::Client(error)),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+fn cleaned(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            clean_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}
+
+/// A connection of the pool while its answer is under way.
+#[derive(Debug)]
+pub(super) struct Lease {
+    sender: Option<Http1>,
+    terminator: Arc<Terminator>,
+}
+
+impl Lease {
+    pub(super) fn new(sender: Http1, terminator: Arc<Terminator>) -> Self {
+        Self { sender: Some(sender), terminator }
+    }
+
+    /// The answer is over, another request may go.
+    fn end(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            self.terminator.application.give_back(sender);
+        }
+    }
+}
+
+/// An answer's body on its way to the client.
+#[derive(Debug)]
+pub(super) struct ResponseBody {
+    content: Content,
+    record: Option<Box<Record>>,
+    lease: Option<Lease>,
+    gate: Option<GateKeeper>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Application(Incoming),
+    Own(Full<Bytes>),
+}
+
+impl ResponseBody {
+    /// What the application answers.
+    pub(super) fn application(
+        incoming: Incoming,
+        record: Box<Record>,
+        lease: Option<Lease>,
+        gate: Option<GateKeeper>,
+    ) -> Self {
+        let mut body =
+            Self { content: Content::Application(incoming), record: Some(record), lease, gate };
+        if body.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    /// What we answer ourselves.
+    pub(super) fn own(text: String, mut record: Box<Record>) -> Self {
+        record.meter().send(text.len());
+        record.complete();
+        let content = Content::Own(Full::new(Bytes::from(text)));
+        Self { content, record: Some(record), lease: None, gate: None }
+    }
+
+    /// No body, and nothing to write down: the record goes on elsewhere.
+    pub(super) fn none() -> Self {
+        Self { content: Content::Own(Full::default()), record: None, lease: None, gate: None }
+    }
+
+    fn finish(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.complete();
+        }
+        if let Some(lease) = &mut self.lease {
+            lease.end();
+        }
+        if let Some(gate) = self.gate.take() {
+            gate.abandon();
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.gate {
+            gate.abandon();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match &mut self.content {
+            Content::Application(incoming) => ready!(Pin::new(incoming).poll_frame(cx)),
+            Content::Own(full) => {
+                return Pin::new(full)
+                    .poll_frame(cx)
+                    .map(|frame| frame.map(|frame| frame.map_err(|never| match never {})));
+            }
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(record)) = (frame.data_ref(), &self.record) {
+                    record.meter().send(data.remaining());
+                }
+                if self.is_end_stream() {
+                    self.finish();
+                }
+            }
+            Some(Err(_broken)) => {
+                if let Some(record) = &mut self.record {
+                    record.failed("the application broke off its answer");
+                }
+            }
+            None => self.finish(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Application(incoming) => incoming.is_end_stream(),
+            Content::Own(full) => full.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Application(incoming) => incoming.size_hint(),
+            Content::Own(full) => full.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! One request to the application and one answer back, over the pool, with the retries that lose
+//! and double nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use lasthop_contract::sidecar_config::Protocol;
+use tokio::time::timeout;
+
+use super::body::{Lease, RequestBody};
+use super::expect::GateKeeper;
+use super::record::Meter;
+use crate::dial::{DialError, Http1};
+use crate::host;
+use crate::limits;
+use crate::listener::Terminator;
+
+/// What the application answered.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    /// The connection that it came on, where that goes back to the pool.
+    pub(super) lease: Option<Lease>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Dial(DialError),
+    /// The connection broke before the answer was there.
+    Broken(hyper::Error),
+    /// The client broke off while it was still sending.
+    ClientBroke,
+    /// What came is no answer to what was asked.
+    Nonsense,
+    /// Nothing came for too long.
+    Silent,
+}
+
+impl Failure {
+    /// A short stable word for metrics.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Dial(DialError::Refused) => "connection_refused",
+            Self::Dial(DialError::Timeout) => "connect_timeout",
+            Self::Dial(DialError::Failed(_)) => "connect_failed",
+            Self::Dial(DialError::Protocol(_)) | Self::Nonsense => "protocol",
+            Self::Broken(_) => "broken",
+            Self::ClientBroke => "client_broke",
+            Self::Silent => "timeout",
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Dial(DialError::Timeout) | Self::Silent => StatusCode::GATEWAY_TIMEOUT,
+            Self::ClientBroke => StatusCode::BAD_REQUEST,
+            Self::Dial(_) | Self::Broken(_) | Self::Nonsense => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// What a person reads, client or operator.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Dial(DialError::Refused) => {
+                "the application does not accept connections; is it running, and listening on localhost?"
+            }
+            Self::Dial(DialError::Timeout) => {
+                "the application does not take connections in time; is it overloaded?"
+            }
+            Self::Dial(DialError::Failed(_)) => "the application cannot be connected to",
+            Self::Dial(DialError::Protocol(_)) | Self::Nonsense => {
+                "the application did not answer in the protocol that it is said to speak"
+            }
+            Self::Broken(_) => "the application closed the connection before it answered",
+            Self::ClientBroke => "the request ended before its end",
+            Self::Silent => "the application did not answer in time",
+        }
+    }
+
+    /// What only the log should say.
+    pub(super) fn cause(&self) -> Option<String> {
+        match self {
+            Self::Dial(DialError::Failed(error)) => Some(error.to_string()),
+            Self::Dial(DialError::Protocol(error)) | Self::Broken(error) => Some(chain(error)),
+            _ => None,
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+impl From<hyper::Error> for Failure {
+    fn from(error: hyper::Error) -> Self {
+        if error.is_user() {
+            Self::ClientBroke
+        } else if error.is_parse() {
+            Self::Nonsense
+        } else {
+            Self::Broken(error)
+        }
+    }
+}
+
+/// Gives a request its framing and its target, each in one way; whether it has no body.
+///
+/// # Errors
+/// What makes it impossible.
+pub(super) fn frame(
+    parts: &mut Parts,
+    incoming: &Incoming,
+    terminator: &Terminator,
+    host: &str,
+) -> Result<bool, &'static str> {
+    let unwritable = "the target of the request cannot be passed on";
+    let had_length = parts.headers.remove(CONTENT_LENGTH).is_some();
+    parts.headers.remove(TRANSFER_ENCODING);
+    let has_no_body = incoming.is_end_stream();
+    match incoming.size_hint().exact() {
+        Some(0) if !had_length => {}
+        Some(length) => {
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None if terminator.protocol == Protocol::Http => {
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        None => {}
+    }
+    let path = parts.uri.path_and_query().cloned();
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let mut target = http::uri::Parts::default();
+    target.path_and_query = Some(path);
+    if terminator.protocol == Protocol::H2c {
+        target.scheme = Some(Scheme::HTTP);
+        target.authority = Some(Authority::try_from(host).map_err(|_error| unwritable)?);
+        parts.headers.remove(HOST);
+        // 1xx answers do not come through HTTP/2, nobody would ever ask for the body.
+        parts.headers.remove(EXPECT);
+        parts.version = Version::HTTP_2;
+    } else {
+        host::write(&mut parts.headers, host);
+        if parts.version != Version::HTTP_11 {
+            parts.headers.remove(EXPECT);
+        }
+        parts.version = Version::HTTP_11;
+    }
+    parts.uri = Uri::from_parts(target).map_err(|_error| unwritable)?;
+    Ok(has_no_body)
+}
+
+/// Sends `request` and waits for the head of its answer.
+pub(super) async fn exchange(
+    terminator: &Arc<Terminator>,
+    mut request: Request<RequestBody>,
+    meter: &Arc<Meter>,
+    gate: Option<GateKeeper>,
+) -> Result<Answer, Failure> {
+    if let Some(gate) = gate {
+        hyper::ext::on_informational(&mut request, move |response| {
+            if response.status() == StatusCode::CONTINUE {
+                gate.open();
+            }
+        });
+    }
+    let answer = async {
+        match terminator.protocol {
+            Protocol::H2c => over_http2(terminator, request).await,
+            Protocol::Http | Protocol::Tcp => over_http1(terminator, request, meter).await,
+        }
+    };
+    patient(answer, meter).await
+}
+
+/// Waits for `answer` as long as the client sends, and then as long as anybody would.
+async fn patient<F>(answer: F, meter: &Meter) -> Result<Answer, Failure>
+where
+    F: Future<Output = Result<Answer, Failure>>,
+{
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        let left = limits::ANSWER.saturating_sub(meter.quiet()).max(Duration::from_millis(1));
+        match timeout(left, answer.as_mut()).await {
+            Ok(result) => return result,
+            Err(_elapsed) if meter.quiet() >= limits::ANSWER => return Err(Failure::Silent),
+            Err(_elapsed) => {}
+        }
+    }
+}
+
+async fn over_http1(
+    terminator: &Arc<Terminator>,
+    mut request: Request<RequestBody>,
+    meter: &Arc<Meter>,
+) -> Result<Answer, Failure> {
+    while let Some(mut sender) = terminator.application.take() {
+        let again = repeatable(&request, meter);
+        match sender.try_send_request(request).await {
+            Ok(response) => return Ok(leased(response, sender, terminator)),
+            Err(mut error) => match (error.take_message(), again) {
+                // Nothing of it was written.
+                (Some(unsent), _) => request = unsent,
+                // The application closed as we wrote; asked once more, it does nothing twice.
+                (None, Some(again)) if died(error.error()) => {
+                    request = again;
+                    break;
+                }
+                (None, _) => return Err(error.into_error().into()),
+            },
+        }
+    }
+    let mut sender = terminator.application.connect_http1().await.map_err(Failure::Dial)?;
+    match sender.try_send_request(request).await {
+        Ok(response) => Ok(leased(response, sender, terminator)),
+        Err(error) => Err(error.into_error().into()),
+    }
+}
+
+fn leased(response: Response<Incoming>, sender: Http1, terminator: &Arc<Terminator>) -> Answer {
+    Answer { response, lease: Some(Lease::new(sender, Arc::clone(terminator))) }
+}
+
+/// The same request again, where sending it twice is as good as once (RFC 9110, 9.2.2).
+fn repeatable(request: &Request<RequestBody>, meter: &Arc<Meter>) -> Option<Request<RequestBody>> {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    );
+    if !idempotent || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(RequestBody::none(Arc::clone(meter)));
+    request.method().clone_into(again.method_mut());
+    request.uri().clone_into(again.uri_mut());
+    *again.version_mut() = request.version();
+    request.headers().clone_into(again.headers_mut());
+    Some(again)
+}
+
+/// Whether the connection ended without a byte of an answer.
+fn died(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled()
+}
+
+async fn over_http2(
+    terminator: &Arc<Terminator>,
+    request: Request<RequestBody>,
+) -> Result<Answer, Failure> {
+    let mut sender = terminator.application.http2().await.map_err(Failure::Dial)?;
+    let unsent = match sender.try_send_request(request).await {
+        Ok(response) => return Ok(Answer { response, lease: None }),
+        Err(mut error) => match error.take_message() {
+            Some(unsent) => unsent,
+            None => return Err(error.into_error().into()),
+        },
+    };
+    let mut sender = terminator.application.http2().await.map_err(Failure::Dial)?;
+    match sender.try_send_request(unsent).await {
+        Ok(response) => Ok(Answer { response, lease: None }),
+        Err(error) => Err(error.into_error().into()),
+    }
+}

@@ -1,0 +1,142 @@
+//! What is true of a connection and told with each of its requests.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use http::{HeaderName, HeaderValue};
+use lasthop_contract::text::hex;
+use tokio::sync::Notify;
+
+use super::identity;
+use crate::admit::{Admitted, Alpn};
+use crate::limits;
+use crate::listener::{Process, Terminator};
+use crate::telemetry::log::Fields;
+use crate::trusted_proxies::Trust;
+
+/// A client's connection, as its requests see it.
+#[derive(Debug)]
+pub(crate) struct Hop {
+    pub(crate) terminator: Arc<Terminator>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) peer: IpAddr,
+    pub(crate) trust: Trust,
+    pub(crate) protocol: Alpn,
+    pub(crate) sni: Option<String>,
+    /// The identity headers that every request gets.
+    pub(crate) told: Vec<(HeaderName, HeaderValue)>,
+    /// The log fields that every request gets.
+    pub(crate) fields: Fields,
+    born: Instant,
+    /// Requests under way; what is idle may be closed.
+    active: AtomicU32,
+    /// Requests that there ever were.
+    requests: AtomicU32,
+    /// When the head that is being read began, in milliseconds after birth; 0 for none.
+    head_began: AtomicU64,
+    first: Notify,
+}
+
+impl Hop {
+    pub(crate) fn new(
+        admitted: &Admitted,
+        terminator: Arc<Terminator>,
+        process: Arc<Process>,
+    ) -> Self {
+        let fields = fields(admitted, &terminator);
+        let told = match &admitted.client {
+            Some(client) => {
+                identity::headers(&terminator.identity, &client.certificate, &admitted.chain)
+            }
+            None => Vec::new(),
+        };
+        Self {
+            terminator,
+            process,
+            peer: admitted.peer.ip(),
+            trust: admitted.trust,
+            protocol: admitted.protocol,
+            sni: admitted.sni.clone(),
+            told,
+            fields,
+            born: Instant::now(),
+            active: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            head_began: AtomicU64::new(0),
+            first: Notify::new(),
+        }
+    }
+
+    /// A request's head was read.
+    pub(super) fn begin(&self) {
+        self.active.fetch_add(1, Ordering::AcqRel);
+        self.head_began.store(0, Ordering::Release);
+        if self.requests.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.first.notify_waiters();
+        }
+    }
+
+    /// A request is over.
+    pub(super) fn end(&self) {
+        self.active.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Bytes came; between two requests they are the beginning of a head, or more of it.
+    pub(super) fn bytes_came(&self) {
+        if self.is_idle() && self.head_began.load(Ordering::Acquire) == 0 {
+            self.head_began.store(self.age().max(1), Ordering::Release);
+        }
+    }
+
+    /// Whether a head has been on its way for longer than it may be.
+    pub(super) fn head_takes_too_long(&self) -> bool {
+        let began = self.head_began.load(Ordering::Acquire);
+        let most = u64::try_from(limits::REQUEST_HEAD.as_millis()).unwrap_or(u64::MAX);
+        began != 0 && self.is_idle() && self.age().saturating_sub(began) >= most
+    }
+
+    /// Requests that there ever were.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Acquire)
+    }
+
+    /// Waits for the first request.
+    pub(super) async fn first_request(&self) {
+        let first = self.first.notified();
+        if self.requests() == 0 {
+            first.await;
+        }
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.load(Ordering::Acquire) == 0
+    }
+}
+
+/// What a log line says of a connection.
+pub(crate) fn fields(admitted: &Admitted, terminator: &Terminator) -> Fields {
+    let mut fields = Fields::default();
+    fields.text("listener", &terminator.name);
+    fields.text("peer", &admitted.peer.to_string());
+    if let Some(sni) = &admitted.sni {
+        fields.foreign("sni", sni);
+    }
+    fields.text("tls", admitted.version);
+    fields.text("cipher", admitted.cipher);
+    fields.text("alpn", admitted.protocol.word());
+    if let Some(client) = &admitted.client {
+        fields.text("client_matched", &client.matched.to_string());
+        if let Some(name) = client.certificate.names().first() {
+            fields.foreign("client_san", &name.to_string());
+        }
+        fields.text("client_sha256", &hex(&client.certificate.fingerprint()));
+    }
+    fields
+}

@@ -1,0 +1,225 @@
+//! HTTP from the client, HTTP to the application.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lasthop_contract::sidecar_config::Protocol;
+
+use super::TrackedExecutor;
+use super::body::{RequestBody, ResponseBody};
+use super::drive::drive;
+use super::exchange::{self, Answer, Failure};
+use super::expect::Gate;
+use super::headers::{self, Asked, Origin};
+use super::hop::Hop;
+use super::record::Record;
+use super::upgrade;
+use super::watched::Watched;
+use crate::admit::{Admitted, Alpn};
+use crate::host::{self, Said};
+use crate::limits;
+use crate::listener::{Process, Terminator};
+
+/// Serves the requests of `admitted` until one of the two ends it.
+pub(super) async fn serve(admitted: Admitted, terminator: Arc<Terminator>, process: Arc<Process>) {
+    let hop = Arc::new(Hop::new(&admitted, terminator, process));
+    let io = TokioIo::new(Watched::new(admitted.stream, Arc::clone(&hop)));
+    let service = service_fn({
+        let hop = Arc::clone(&hop);
+        move |request| {
+            let hop = Arc::clone(&hop);
+            async move { Ok::<_, Infallible>(answer(hop, request).await) }
+        }
+    });
+    let result = match hop.protocol {
+        Alpn::H2 => drive(h2(&hop).serve_connection(io, service), &hop).await,
+        Alpn::Http1 => drive(h1().serve_connection(io, service).with_upgrades(), &hop).await,
+    };
+    if let Err(error) = result {
+        let log = &hop.process.log;
+        log.debug("a connection ended with an error")
+            .fields(&hop.fields)
+            .display("reason", error)
+            .write();
+    }
+}
+
+fn h1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // hyper's own timeout does not tell a slow head from an idle connection; `drive` does.
+    builder.header_read_timeout(None).max_buf_size(limits::HEAD_BYTES).max_headers(limits::HEADERS);
+    builder
+}
+
+fn h2(hop: &Hop) -> http2::Builder<TrackedExecutor> {
+    let mut builder = http2::Builder::new(TrackedExecutor(hop.process.clients.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::H2_STREAMS)
+        .initial_stream_window_size(limits::H2_STREAM_WINDOW)
+        .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS)
+        .max_local_error_reset_streams(limits::H2_LOCAL_RESETS)
+        .max_header_list_size(u32::try_from(limits::HEAD_BYTES).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits::H2_PING.0)
+        .keep_alive_timeout(limits::H2_PING.1);
+    builder
+}
+
+/// Answers one request.
+async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let (mut parts, incoming) = request.into_parts();
+    let mut record = Box::new(Record::new(&hop, &parts));
+    let asked = match prepare(&hop, &mut parts, &incoming) {
+        Ok(asked) => asked,
+        Err(bad) => return own(bad.status, bad.text, record),
+    };
+    let client = if asked.websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
+    parts.extensions.clear();
+    let (gate, keeper) = if expects_continue(&parts) && !asked.has_no_body {
+        let (gate, keeper) = Gate::new();
+        (Some(gate), Some(keeper))
+    } else {
+        (None, None)
+    };
+    let meter = Arc::clone(record.meter());
+    let body = if asked.has_no_body {
+        RequestBody::none(meter)
+    } else {
+        RequestBody::new(incoming, gate, meter)
+    };
+    let request = Request::from_parts(parts, body);
+    let meter = Arc::clone(record.meter());
+    let answered = exchange::exchange(&hop.terminator, request, &meter, keeper.clone()).await;
+    let Answer { response, lease } = match answered {
+        Ok(answer) => answer,
+        Err(failure) => return failed(&hop, &failure, record),
+    };
+    if let Some(keeper) = &keeper {
+        keeper.answered();
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return match client {
+            Some(client) => upgrade::tunnel(client, response, lease, record, &hop),
+            None => failed(&hop, &Failure::Nonsense, record),
+        };
+    }
+    let (mut parts, incoming) = response.into_parts();
+    headers::to_client(&mut parts.headers);
+    parts.extensions.clear();
+    parts.version = Version::default();
+    record.answered(parts.status);
+    Response::from_parts(parts, ResponseBody::application(incoming, record, lease, keeper))
+}
+
+/// What the way to the application must know besides the request's head.
+struct Prepared {
+    websocket: bool,
+    has_no_body: bool,
+}
+
+/// A request that is not passed on.
+struct Bad {
+    status: StatusCode,
+    text: &'static str,
+}
+
+/// Makes the head of a request the one that the application reads.
+fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared, Bad> {
+    let bad = |status, text| Bad { status, text };
+    if parts.method == Method::CONNECT {
+        return Err(bad(StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"));
+    }
+    let host = match host::of(parts) {
+        Said::Host(host) => host,
+        Said::Nothing if parts.version == Version::HTTP_10 => {
+            hop.sni.clone().unwrap_or_else(|| hop.terminator.address.to_string())
+        }
+        Said::Nothing => {
+            return Err(bad(
+                StatusCode::BAD_REQUEST,
+                "the request does not say for which host it is",
+            ));
+        }
+        Said::Nonsense => {
+            return Err(bad(StatusCode::BAD_REQUEST, "the request does not name one valid host"));
+        }
+    };
+    let port = host::parse(&host).and_then(|host| host.port);
+    let origin =
+        Origin { peer: hop.peer, trust: hop.trust, host: &host, port, identity: &hop.told };
+    let (asked, stripped) = headers::to_application(&mut parts.headers, &origin);
+    if stripped > 0 {
+        hop.terminator.metrics.stripped.inc_by(stripped);
+    }
+    let has_no_body = exchange::frame(parts, incoming, &hop.terminator, &host)
+        .map_err(|text| bad(StatusCode::BAD_REQUEST, text))?;
+    let websocket = asked.websocket
+        && hop.protocol == Alpn::Http1
+        && hop.terminator.protocol == Protocol::Http
+        && parts.method == Method::GET;
+    ask(parts, Asked { websocket, ..asked }, hop.terminator.protocol);
+    Ok(Prepared { websocket, has_no_body })
+}
+
+/// Asks the application for what the client asked this hop for.
+fn ask(parts: &mut Parts, asked: Asked, protocol: Protocol) {
+    let headers = &mut parts.headers;
+    if asked.trailers {
+        headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    }
+    if protocol == Protocol::H2c {
+        return;
+    }
+    if asked.websocket {
+        headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    let connection = match (asked.trailers, asked.websocket) {
+        (false, false) => return,
+        (true, false) => "TE",
+        (false, true) => "Upgrade",
+        (true, true) => "Upgrade, TE",
+    };
+    headers.insert(CONNECTION, HeaderValue::from_static(connection));
+}
+
+fn expects_continue(parts: &Parts) -> bool {
+    parts.headers.get(EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// The answer to a request that the application did not answer.
+fn failed(hop: &Hop, failure: &Failure, mut record: Box<Record>) -> Response<ResponseBody> {
+    hop.terminator.metrics.application_failure(failure.word());
+    record.failed(failure.reason());
+    let log = &hop.process.log;
+    let mut line = log
+        .warn("the application did not answer")
+        .fields(&hop.fields)
+        .text("reason", failure.word())
+        .text("detail", failure.reason());
+    if let Some(cause) = failure.cause() {
+        line = line.foreign("cause", &cause);
+    }
+    line.write();
+    own(failure.status(), failure.reason(), record)
+}
+
+/// An answer of our own: short, plain, and nothing in it that the client should not know.
+fn own(status: StatusCode, text: &str, mut record: Box<Record>) -> Response<ResponseBody> {
+    record.answered(status);
+    let text = format!("{} {}: {text}\n", status.as_str(), status.canonical_reason().unwrap_or(""));
+    let mut response = Response::new(ResponseBody::own(text, record));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,154 @@
+//! What is written down about a request: a log line and the metrics, whatever became of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Method, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::hop::Hop;
+
+/// One request, from its head to the last byte of its answer.
+#[derive(Debug)]
+pub(super) struct Record {
+    hop: Arc<Hop>,
+    start: Instant,
+    method: Method,
+    path: String,
+    version: Version,
+    answer: Option<(StatusCode, Duration)>,
+    meter: Arc<Meter>,
+    error: Option<&'static str>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Whole,
+    CutShort,
+}
+
+/// Bytes of a request's body and of its answer's, and when the last of them moved.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    start: Instant,
+    received: AtomicU64,
+    sent: AtomicU64,
+    moved: AtomicU64,
+}
+
+impl Meter {
+    fn new(start: Instant) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { start, received: zero(), sent: zero(), moved: zero() }
+    }
+
+    /// Bytes came from the client.
+    pub(super) fn receive(&self, bytes: usize) {
+        self.received.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+        let moved = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(moved, Ordering::Relaxed);
+    }
+
+    /// Bytes went to the client.
+    pub(super) fn send(&self, bytes: usize) {
+        self.sent.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// How long the client has been silent.
+    pub(super) fn quiet(&self) -> Duration {
+        let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
+        self.start.elapsed().saturating_sub(moved)
+    }
+}
+
+/// Nginx's number for a client that did not wait for its answer; there is no registered one.
+const CLIENT_WENT_AWAY: u64 = 499;
+
+impl Record {
+    pub(super) fn new(hop: &Arc<Hop>, parts: &Parts) -> Self {
+        hop.begin();
+        let start = Instant::now();
+        Self {
+            hop: Arc::clone(hop),
+            start,
+            method: parts.method.clone(),
+            // No query: it is where people put what should not be in a log.
+            path: parts.uri.path().to_owned(),
+            version: parts.version,
+            answer: None,
+            meter: Arc::new(Meter::new(start)),
+            error: None,
+            outcome: Outcome::CutShort,
+        }
+    }
+
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// The head of the answer.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.answer = Some((status, self.start.elapsed()));
+    }
+
+    /// What went wrong.
+    pub(super) fn failed(&mut self, error: &'static str) {
+        self.error = Some(error);
+    }
+
+    /// The last byte of the answer was passed on.
+    pub(super) fn complete(&mut self) {
+        self.outcome = Outcome::Whole;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let hop = &self.hop;
+        hop.end();
+        let metrics = &hop.terminator.metrics;
+        let received = self.meter.received.load(Ordering::Relaxed);
+        let sent = self.meter.sent.load(Ordering::Relaxed);
+        metrics.received.inc_by(received);
+        metrics.sent.inc_by(sent);
+        if let Some((status, duration)) = self.answer {
+            metrics.request(status, duration);
+        }
+        let mut line = hop
+            .process
+            .log
+            .info("request")
+            .fields(&hop.fields)
+            .foreign("method", self.method.as_str())
+            .foreign("path", &self.path)
+            .text("http", version(self.version));
+        line = match self.answer {
+            Some((status, duration)) => {
+                line.number("status", u64::from(status.as_u16())).millis("answered_ms", duration)
+            }
+            None => line.number("status", CLIENT_WENT_AWAY),
+        };
+        let error = match (self.error, self.outcome, self.answer) {
+            (Some(error), _, _) => Some(error),
+            (None, Outcome::Whole, _) => None,
+            (None, Outcome::CutShort, None) => Some("the client went away before the answer"),
+            (None, Outcome::CutShort, Some(_)) => Some("the client went away during the answer"),
+        };
+        line.maybe("error", error)
+            .millis("duration_ms", self.start.elapsed())
+            .number("received", received)
+            .number("sent", sent)
+            .write();
+    }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}

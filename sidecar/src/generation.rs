@@ -1,0 +1,458 @@
+//! Secrets to what a listener serves: read, judged, and the last good state kept.
+//!
+//! Every Secret of a listener has a slot. A slot takes a change only when it is good, so one broken
+//! Secret neither stops the listener nor holds back the renewal of another.
+
+use std::collections::hash_map::RandomState;
+use std::sync::Arc;
+
+use lasthop_contract::client_policy::{ClientPolicy, ClientPolicyParts, RefusalObserver};
+use lasthop_contract::credential::{
+    Credential, SecretData, Trust, read, read_authorities, read_revocation_lists,
+};
+use lasthop_contract::problem::{Fault, Gravity, Problem};
+use lasthop_contract::sidecar_config::Protocol;
+use lasthop_contract::tls::{ServerTls, SniResolver};
+use rustls::ServerConfig;
+
+use crate::config::{ClientsPlan, TerminatePlan};
+use crate::secret_dir::{SecretDir, Stamp};
+use crate::trouble::Trouble;
+
+/// What a listener serves at one moment. A connection keeps the generation it began with.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) tls: Arc<ServerConfig>,
+    /// [`None`]: no certificate is asked for.
+    pub(crate) policy: Option<Arc<ClientPolicy>>,
+    /// How certificates are chosen, to tell how one was.
+    pub(crate) sni: SniResolver,
+}
+
+/// The Secrets of one listener, and the last good state of each.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    hasher: RandomState,
+    observer: Arc<dyn RefusalObserver>,
+    alpn: &'static [&'static [u8]],
+    credentials: Vec<Slot<Credential>>,
+    clients: Option<ClientsKeeper>,
+}
+
+#[derive(Debug)]
+struct ClientsKeeper {
+    plan: ClientsPlan,
+    authorities: Slot<Trust>,
+    lists: Option<Slot<Trust>>,
+    policy: Arc<ClientPolicy>,
+}
+
+/// What looking at the Secrets brought.
+#[derive(Debug, Default)]
+pub(crate) struct Refresh {
+    /// A new state to serve.
+    pub(crate) generation: Option<Generation>,
+    /// What is newly known to be wrong.
+    pub(crate) troubles: Vec<Trouble>,
+    /// Secrets whose change was not taken.
+    pub(crate) rejected: usize,
+}
+
+impl Keeper {
+    /// Reads all Secrets of `plan` for the first time; every one must be good. The troubles beside
+    /// the keeper are weaknesses that do not stop it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, as far as it stops the listener.
+    pub(crate) fn load(
+        plan: &TerminatePlan,
+        observer: Arc<dyn RefusalObserver>,
+        now: i64,
+    ) -> Result<(Self, Generation, Vec<Trouble>), Vec<Trouble>> {
+        let hasher = RandomState::new();
+        let mut troubles = Vec::new();
+        let mut complete = true;
+        let mut credentials = Vec::new();
+        for dir in &plan.tls {
+            let mut slot = Slot::new(dir.clone(), judge_credential);
+            complete &= slot.fill(&hasher, now);
+            troubles.extend(slot.troubles.iter().cloned());
+            credentials.push(slot);
+        }
+        let clients = match &plan.clients {
+            None => None,
+            Some(clients) => match ClientsKeeper::load(clients, &hasher, now, &mut troubles) {
+                Some(keeper) => Some(keeper),
+                None => return Err(troubles),
+            },
+        };
+        if !complete {
+            return Err(troubles);
+        }
+        let alpn: &[&[u8]] = match plan.protocol {
+            Protocol::Http | Protocol::H2c => &[b"h2", b"http/1.1"],
+            Protocol::Tcp => &[],
+        };
+        let keeper = Self { hasher, observer, alpn, credentials, clients };
+        match keeper.generation() {
+            Ok(generation) => Ok((keeper, generation, troubles)),
+            Err(trouble) => {
+                troubles.push(trouble);
+                Err(troubles)
+            }
+        }
+    }
+
+    /// Looks at the Secrets again.
+    pub(crate) fn refresh(&mut self, now: i64) -> Refresh {
+        let mut refresh = Refresh::default();
+        let mut changed = false;
+        for slot in &mut self.credentials {
+            match slot.look(&self.hasher, now) {
+                Look::Same => {}
+                Look::Rejected => {
+                    refresh.rejected += 1;
+                    refresh.troubles.extend(slot.troubles.iter().cloned());
+                }
+                Look::Candidate(credential) => {
+                    slot.take(credential);
+                    changed = true;
+                    refresh.troubles.extend(slot.troubles.iter().cloned());
+                }
+            }
+        }
+        if let Some(clients) = &mut self.clients {
+            changed |= clients.refresh(&self.hasher, now, &mut refresh);
+        }
+        if changed {
+            match self.generation() {
+                Ok(generation) => refresh.generation = Some(generation),
+                Err(trouble) => {
+                    refresh.rejected += 1;
+                    refresh.troubles.push(trouble);
+                }
+            }
+        }
+        refresh
+    }
+
+    fn generation(&self) -> Result<Generation, Trouble> {
+        let credentials: Vec<Credential> =
+            self.credentials.iter().filter_map(|slot| slot.good.clone()).collect();
+        let policy = self.clients.as_ref().map(|clients| Arc::clone(&clients.policy));
+        let clients = policy.clone().map(|policy| (policy, Arc::clone(&self.observer)));
+        let tls = ServerTls { credentials: &credentials, clients, alpn: self.alpn }
+            .config()
+            .map_err(|error| Trouble::tls(&error))?;
+        Ok(Generation { tls: Arc::new(tls), policy, sni: SniResolver::new(&credentials) })
+    }
+
+    /// The credentials in use, each with the name of its Secret.
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = (&str, &Credential)> {
+        self.credentials.iter().filter_map(|slot| Some((slot.dir.name(), slot.good.as_ref()?)))
+    }
+
+    /// Whether a change waits that was not good enough to be taken.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.credentials.iter().any(|slot| slot.failing)
+            || self.clients.as_ref().is_some_and(ClientsKeeper::is_failing)
+    }
+
+    /// What is wrong with the Secrets as they are on disk, and what time did to those in use.
+    pub(crate) fn troubles(&self, now: i64) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        for slot in &self.credentials {
+            slot.tell(&mut troubles);
+            if let Some(good) = &slot.good
+                && !slot.failing
+            {
+                add_problems(&slot.dir, good.problems_at(now), &mut troubles);
+            }
+        }
+        if let Some(clients) = &self.clients {
+            clients.authorities.tell(&mut troubles);
+            for slot in clients.trusts() {
+                slot.tell(&mut troubles);
+                if let Some(good) = &slot.good {
+                    add_problems(&slot.dir, good.problems_at(now), &mut troubles);
+                }
+            }
+        }
+        troubles.dedup();
+        troubles
+    }
+}
+
+fn add_problems(dir: &SecretDir, problems: Vec<Problem>, troubles: &mut Vec<Trouble>) {
+    for problem in problems {
+        let trouble = Trouble::problem(dir, problem);
+        if !troubles.contains(&trouble) {
+            troubles.push(trouble);
+        }
+    }
+}
+
+impl ClientsKeeper {
+    fn load(
+        plan: &ClientsPlan,
+        hasher: &RandomState,
+        now: i64,
+        troubles: &mut Vec<Trouble>,
+    ) -> Option<Self> {
+        let mut authorities = Slot::new(plan.ca.clone(), judge_authorities);
+        let mut complete = authorities.fill(hasher, now);
+        troubles.extend(authorities.troubles.iter().cloned());
+        let mut lists = plan.crl.clone().map(|dir| Slot::new(dir, judge_lists));
+        if let Some(slot) = &mut lists {
+            complete &= slot.fill(hasher, now);
+            troubles.extend(slot.troubles.iter().cloned());
+        }
+        if !complete {
+            return None;
+        }
+        let good = authorities.good.as_ref()?;
+        match policy(plan, good, lists.as_ref().and_then(|slot| slot.good.as_ref())) {
+            Ok(policy) => {
+                Some(Self { plan: plan.clone(), authorities, lists, policy: Arc::new(policy) })
+            }
+            Err(errors) => {
+                troubles.extend(errors);
+                None
+            }
+        }
+    }
+
+    /// Takes what is new as far as a safe policy comes of it; whether one did.
+    fn refresh(&mut self, hasher: &RandomState, now: i64, refresh: &mut Refresh) -> bool {
+        let authorities = self.authorities.look(hasher, now);
+        let lists = self.lists.as_mut().map_or(Look::Same, |slot| slot.look(hasher, now));
+        for (look, slot) in [(&authorities, Some(&self.authorities)), (&lists, self.lists.as_ref())]
+        {
+            if matches!(look, Look::Rejected) {
+                refresh.rejected += 1;
+                refresh.troubles.extend(slot.iter().flat_map(|slot| slot.troubles.iter().cloned()));
+            }
+        }
+        let (authorities, lists) = (authorities.candidate(), lists.candidate());
+        if authorities.is_none() && lists.is_none() {
+            return false;
+        }
+        let in_use = self.lists.as_ref().and_then(|slot| slot.good.as_ref());
+        let Some(bundle) = authorities.as_ref().or(self.authorities.good.as_ref()) else {
+            return false;
+        };
+        match policy(&self.plan, bundle, lists.as_ref().or(in_use)) {
+            Ok(policy) => {
+                self.policy = Arc::new(policy);
+                if let Some(trust) = authorities {
+                    self.authorities.take(trust);
+                    refresh.troubles.extend(self.authorities.troubles.iter().cloned());
+                }
+                if let (Some(trust), Some(slot)) = (lists, &mut self.lists) {
+                    slot.take(trust);
+                    refresh.troubles.extend(slot.troubles.iter().cloned());
+                }
+                true
+            }
+            Err(errors) => {
+                refresh.rejected += 1;
+                refresh.troubles.extend(errors.iter().cloned());
+                let slot = match (&authorities, &mut self.lists) {
+                    (None, Some(slot)) => slot,
+                    _ => &mut self.authorities,
+                };
+                slot.reject(errors);
+                false
+            }
+        }
+    }
+
+    fn trusts(&self) -> impl Iterator<Item = &Slot<Trust>> {
+        std::iter::once(&self.authorities).chain(&self.lists)
+    }
+
+    fn is_failing(&self) -> bool {
+        self.trusts().any(|slot| slot.failing)
+    }
+}
+
+fn policy(
+    plan: &ClientsPlan,
+    authorities: &Trust,
+    lists: Option<&Trust>,
+) -> Result<ClientPolicy, Vec<Trouble>> {
+    let parts = ClientPolicyParts {
+        auth: plan.auth,
+        authorities: &authorities.authorities,
+        allowed: plan.allowed.clone(),
+        eku: plan.eku,
+        revocation_lists: lists.map_or(&[], |trust| &trust.revocation_lists),
+        crl_expired: plan.crl_expired,
+    };
+    ClientPolicy::new(parts)
+        .map_err(|errors| errors.iter().map(|error| Trouble::policy(&plan.ca, error)).collect())
+}
+
+/// One Secret: what was last seen of it, and the last good state.
+#[derive(Debug)]
+struct Slot<T> {
+    dir: SecretDir,
+    judge: fn(&SecretData, Option<&T>, i64) -> Verdict<T>,
+    seen: Option<(Stamp, u64)>,
+    good: Option<T>,
+    /// Whether what is on disk was not good enough.
+    failing: bool,
+    /// When what is on disk is to be judged again although it did not change.
+    again_at: Option<i64>,
+    /// What is wrong with what is on disk.
+    troubles: Vec<Trouble>,
+}
+
+/// What a Secret's contents are worth.
+struct Verdict<T> {
+    value: Option<T>,
+    problems: Vec<Problem>,
+}
+
+enum Look<T> {
+    /// As before.
+    Same,
+    /// New and not good.
+    Rejected,
+    /// New and good in itself.
+    Candidate(T),
+}
+
+impl<T> Look<T> {
+    fn candidate(self) -> Option<T> {
+        match self {
+            Self::Candidate(value) => Some(value),
+            Self::Same | Self::Rejected => None,
+        }
+    }
+}
+
+/// Seconds between two looks at a failing Secret that does not change: what is wrong with it may
+/// be a matter of time.
+const AGAIN: i64 = 10;
+
+impl<T> Slot<T> {
+    fn new(dir: SecretDir, judge: fn(&SecretData, Option<&T>, i64) -> Verdict<T>) -> Self {
+        let (seen, good, again_at) = (None, None, None);
+        Self { dir, judge, seen, good, failing: false, again_at, troubles: Vec::new() }
+    }
+
+    /// Reads it for the first time; whether that went well.
+    fn fill(&mut self, hasher: &RandomState, now: i64) -> bool {
+        match self.look(hasher, now) {
+            Look::Candidate(value) => {
+                self.take(value);
+                true
+            }
+            Look::Same | Look::Rejected => false,
+        }
+    }
+
+    fn look(&mut self, hasher: &RandomState, now: i64) -> Look<T> {
+        let due = self.again_at.is_some_and(|at| at <= now);
+        let stamp = match self.dir.stamp() {
+            Ok(stamp) => stamp,
+            Err(error) => return self.unreadable(&error),
+        };
+        if !due && self.seen.as_ref().is_some_and(|(seen, _)| *seen == stamp) {
+            return Look::Same;
+        }
+        let snapshot = match self.dir.read(hasher) {
+            Ok(snapshot) => snapshot,
+            Err(error) => return self.unreadable(&error),
+        };
+        let same = self.seen.as_ref().is_some_and(|(_, digest)| *digest == snapshot.digest);
+        self.seen = Some((snapshot.stamp, snapshot.digest));
+        if same && !due {
+            return Look::Same;
+        }
+        let verdict = (self.judge)(&snapshot.data, self.good.as_ref(), now);
+        let troubles =
+            verdict.problems.into_iter().map(|it| Trouble::problem(&self.dir, it)).collect();
+        match verdict.value {
+            Some(value) => {
+                self.troubles = troubles;
+                Look::Candidate(value)
+            }
+            None if same && self.failing => {
+                self.again_at = Some(now.saturating_add(AGAIN));
+                Look::Same
+            }
+            None => {
+                self.reject(troubles);
+                self.again_at = Some(now.saturating_add(AGAIN));
+                Look::Rejected
+            }
+        }
+    }
+
+    fn unreadable(&mut self, error: &std::io::Error) -> Look<T> {
+        let troubles = vec![Trouble::unreadable(&self.dir, error)];
+        self.seen = None;
+        if self.failing && self.troubles == troubles {
+            return Look::Same;
+        }
+        self.reject(troubles);
+        Look::Rejected
+    }
+
+    fn take(&mut self, value: T) {
+        self.good = Some(value);
+        self.failing = false;
+        self.again_at = None;
+    }
+
+    fn reject(&mut self, troubles: Vec<Trouble>) {
+        self.failing = true;
+        self.troubles = troubles;
+    }
+
+    fn tell(&self, troubles: &mut Vec<Trouble>) {
+        for trouble in &self.troubles {
+            if !trouble.is_of_the_moment() && !troubles.contains(trouble) {
+                troubles.push(trouble.clone());
+            }
+        }
+    }
+}
+
+/// A credential is served as soon as a client could accept it; but one that is out of its time does
+/// not replace one that is in it.
+fn judge_credential(data: &SecretData, good: Option<&Credential>, now: i64) -> Verdict<Credential> {
+    let reading = read(data);
+    let mut problems = reading.problems;
+    let Some(credential) = reading.credential else { return Verdict { value: None, problems } };
+    problems.extend(credential.leaf().wrong_for_server(credential.form.chain_key()));
+    problems.extend(credential.problems_at(now));
+    let replaces_better =
+        is_out_of_time(&credential, now) && good.is_some_and(|good| !is_out_of_time(good, now));
+    Verdict { value: (!replaces_better).then_some(credential), problems }
+}
+
+fn is_out_of_time(credential: &Credential, now: i64) -> bool {
+    credential
+        .problems_at(now)
+        .iter()
+        .any(|problem| matches!(problem.fault, Fault::Expired { .. } | Fault::NotYetValid { .. }))
+}
+
+fn judge_authorities(data: &SecretData, _good: Option<&Trust>, now: i64) -> Verdict<Trust> {
+    judge_trust(read_authorities(data), now)
+}
+
+fn judge_lists(data: &SecretData, _good: Option<&Trust>, now: i64) -> Verdict<Trust> {
+    judge_trust(read_revocation_lists(data), now)
+}
+
+fn judge_trust(mut trust: Trust, now: i64) -> Verdict<Trust> {
+    let mut problems = std::mem::take(&mut trust.problems);
+    let is_fatal = problems.iter().any(|problem| problem.gravity() == Gravity::Fatal);
+    let is_empty = trust.authorities.is_empty() && trust.revocation_lists.is_empty();
+    problems.extend(trust.problems_at(now));
+    Verdict { value: (!is_fatal && !is_empty).then_some(trust), problems }
+}

@@ -1,0 +1,300 @@
+//! A TCP connection to a TLS connection, or to the reason why not.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use lasthop_contract::client_policy::{ClientIdentity, Refusal, RefusalObserver, RefusalReason};
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::escape;
+use rustls::server::Acceptor;
+use rustls::{Error, PeerIncompatible};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::generation::Generation;
+use crate::limits;
+
+/// A connection that came through its handshake.
+#[derive(Debug)]
+pub(crate) struct Secured {
+    pub(crate) stream: TlsStream<TcpStream>,
+    /// Who the verifier let in; [`None`] on a resumed connection, which it does not see.
+    pub(crate) verified: Option<ClientIdentity>,
+}
+
+/// A handshake that failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) reason: Failure,
+    /// The server name that the client asked for, if it came that far.
+    pub(crate) sni: Option<String>,
+}
+
+/// Why there is no TLS connection.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The policy refused the client.
+    Refused(Refusal),
+    /// The handshake took too long.
+    Timeout,
+    /// Something else than TLS was spoken.
+    NotTls { looks_like: &'static str },
+    /// The client speaks no version of TLS that we do.
+    NoCommonVersion,
+    /// The client offers no cipher suite, group or signature that we have.
+    NoCommonParameters { reason: String },
+    /// The client speaks no application protocol that we do.
+    NoCommonProtocol,
+    /// The client gave up, and said why.
+    ClientAlert { alert: String },
+    /// The client could not prove that it holds the key of its certificate.
+    Unproven,
+    /// The connection ended in the middle.
+    Aborted,
+    /// The connection ended before its first byte, as TCP health checks do.
+    Untouched,
+    /// What came was not a handshake.
+    Malformed { reason: String },
+}
+
+impl Failure {
+    /// The stable code; a connection that was not even tried has none.
+    pub(crate) fn code(&self) -> Option<Code> {
+        Some(match self {
+            Self::Refused(refusal) => refusal.reason.code(),
+            Self::Timeout => Code(520),
+            Self::NotTls { .. } => Code(521),
+            Self::NoCommonVersion => Code(522),
+            Self::NoCommonParameters { .. } => Code(523),
+            Self::NoCommonProtocol => Code(524),
+            Self::ClientAlert { .. } => Code(525),
+            Self::Unproven => Code(526),
+            Self::Aborted => Code(527),
+            Self::Malformed { .. } => Code(528),
+            Self::Untouched => return None,
+        })
+    }
+
+    /// A short stable word for metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.reason.word(),
+            Self::Timeout => "handshake_timeout",
+            Self::NotTls { .. } => "not_tls",
+            Self::NoCommonVersion => "no_common_version",
+            Self::NoCommonParameters { .. } => "no_common_parameters",
+            Self::NoCommonProtocol => "no_common_protocol",
+            Self::ClientAlert { .. } => "client_alert",
+            Self::Unproven => "unproven",
+            Self::Aborted => "aborted",
+            Self::Untouched => "untouched",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Timeout => write!(
+                f,
+                "the client did not finish its handshake within {} s",
+                limits::HANDSHAKE.as_secs()
+            ),
+            Self::NotTls { looks_like } => {
+                write!(f, "the client spoke {looks_like} on the TLS port")
+            }
+            Self::NoCommonVersion => f.write_str("the client offers neither TLS 1.2 nor TLS 1.3"),
+            Self::NoCommonParameters { reason } => {
+                write!(f, "client and sidecar have no TLS parameters in common: {reason}")
+            }
+            Self::NoCommonProtocol => {
+                f.write_str("the client offers (ALPN) neither `h2` nor `http/1.1`")
+            }
+            Self::ClientAlert { alert } => write!(
+                f,
+                "the client gave up with the alert `{alert}`; often it does not trust the certificate"
+            ),
+            Self::Unproven => {
+                f.write_str("the client did not prove that it holds the key of its certificate")
+            }
+            Self::Aborted => f.write_str("the client closed the connection during the handshake"),
+            Self::Untouched => f.write_str("the client closed the connection without a byte"),
+            Self::Malformed { reason } => {
+                write!(f, "the client's handshake cannot be read: {}", escape(reason))
+            }
+        }
+    }
+}
+
+tokio::task_local! {
+    static JUDGED: RefCell<Option<Judged>>;
+}
+
+enum Judged {
+    Admitted(ClientIdentity),
+    Refused(Refusal),
+}
+
+/// Brings what the verifier decided to the connection that it decided about: both run in the same
+/// poll of the same task.
+#[derive(Debug)]
+pub(crate) struct Witness;
+
+impl RefusalObserver for Witness {
+    fn refused(&self, refusal: Refusal) {
+        let _elsewhere =
+            JUDGED.try_with(|cell| *cell.borrow_mut() = Some(Judged::Refused(refusal)));
+    }
+
+    fn admitted(&self, identity: ClientIdentity) {
+        let _elsewhere =
+            JUDGED.try_with(|cell| *cell.borrow_mut() = Some(Judged::Admitted(identity)));
+    }
+}
+
+/// Performs the handshake of `stream` with what `generation` serves. The stream of a failed one is
+/// closed so that the client can read the alert.
+pub(crate) async fn perform(stream: TcpStream, generation: &Generation) -> Result<Secured, Failed> {
+    let deadline = Instant::now() + limits::HANDSHAKE;
+    match timeout_at(deadline, listen(&stream)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(reason)) => {
+            linger(stream).await;
+            return Err(Failed { reason, sni: None });
+        }
+        Err(_elapsed) => return Err(Failed { reason: Failure::Timeout, sni: None }),
+    }
+    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let start = match timeout_at(deadline, &mut acceptor).await {
+        Ok(Ok(start)) => start,
+        Ok(Err(error)) => {
+            if let Some(stream) = acceptor.take_io() {
+                linger(stream).await;
+            }
+            return Err(Failed { reason: explain(&error, None), sni: None });
+        }
+        Err(_elapsed) => return Err(Failed { reason: Failure::Timeout, sni: None }),
+    };
+    let sni = start.client_hello().server_name().map(ToOwned::to_owned);
+    let accept = start.into_stream(Arc::clone(&generation.tls)).into_fallible();
+    let shaking = JUDGED.scope(RefCell::default(), async {
+        let result = accept.await;
+        (result, JUDGED.with(RefCell::take))
+    });
+    match timeout_at(deadline, shaking).await {
+        Ok((Ok(stream), judged)) => {
+            let verified = match judged {
+                Some(Judged::Admitted(identity)) => Some(identity),
+                Some(Judged::Refused(_)) | None => None,
+            };
+            Ok(Secured { stream, verified })
+        }
+        Ok((Err((error, stream)), judged)) => {
+            let reason = explain(&error, judged);
+            linger(stream).await;
+            Err(Failed { reason, sni })
+        }
+        Err(_elapsed) => Err(Failed { reason: Failure::Timeout, sni }),
+    }
+}
+
+/// Waits for the first bytes and takes none: what is not TLS must not be answered with TLS.
+async fn listen(stream: &TcpStream) -> Result<(), Failure> {
+    let mut head = [0; 8];
+    match stream.peek(&mut head).await {
+        Ok(0) => Err(Failure::Untouched),
+        // ContentType handshake (RFC 8446, 5.1).
+        Ok(_) if head.starts_with(&[0x16]) => Ok(()),
+        Ok(_) => Err(Failure::NotTls { looks_like: guess(head) }),
+        Err(_reset) => Err(Failure::Untouched),
+    }
+}
+
+fn guess(head: [u8; 8]) -> &'static str {
+    const METHODS: [&[u8]; 9] = [
+        b"GET ",
+        b"HEAD ",
+        b"POST ",
+        b"PUT ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"PATCH ",
+        b"CONNECT",
+        b"TRACE ",
+    ];
+    if METHODS.iter().any(|method| head.starts_with(method)) {
+        "plain HTTP"
+    } else if head.starts_with(b"PRI * ") {
+        "HTTP/2 without TLS"
+    } else if head.starts_with(b"PROXY ") || head.starts_with(b"\r\n\r\n\0\r\nQ") {
+        "the PROXY protocol"
+    } else if head.starts_with(b"SSH-") {
+        "SSH"
+    } else if head.first().is_some_and(|first| first & 0x80 != 0) {
+        "something like SSL 2"
+    } else {
+        "something else than TLS"
+    }
+}
+
+fn explain(error: &io::Error, judged: Option<Judged>) -> Failure {
+    if let Some(Judged::Refused(refusal)) = judged {
+        return Failure::Refused(refusal);
+    }
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return match error.kind() {
+            io::ErrorKind::InvalidData => Failure::Malformed { reason: error.to_string() },
+            _ => Failure::Aborted,
+        };
+    };
+    match error {
+        Error::NoCertificatesPresented => Failure::Refused(Refusal {
+            reason: RefusalReason::NoCertificate,
+            certificate: None,
+        }),
+        Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::Tls13RequiredForQuic
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // Clients of TLS 1.1 and before have no such extension.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => Failure::NoCommonVersion,
+        Error::PeerIncompatible(_) => {
+            Failure::NoCommonParameters { reason: escape(&error.to_string()) }
+        }
+        Error::NoApplicationProtocol => Failure::NoCommonProtocol,
+        Error::AlertReceived(alert) => {
+            let alert = alert.as_str().map_or_else(|| u8::from(*alert).to_string(), ToOwned::to_owned);
+            Failure::ClientAlert { alert }
+        }
+        Error::InvalidCertificate(_) => Failure::Unproven,
+        other => Failure::Malformed { reason: other.to_string() },
+    }
+}
+
+/// Closes so that the client gets to read what was last written: a socket that is closed with
+/// unread bytes resets the connection, which overtakes the alert.
+pub(crate) async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut scratch = [0; 2048];
+    let mut left = limits::LINGER_BYTES;
+    let deadline = Instant::now() + limits::LINGER;
+    while left > 0 {
+        match timeout_at(deadline, stream.read(&mut scratch)).await {
+            Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+            _ => return,
+        }
+    }
+}

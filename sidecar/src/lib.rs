@@ -1,0 +1,30 @@
+//! The TLS terminator beside an application.
+//!
+//! A connection walks through five rooms, in the order of these names: [`accept`] takes it,
+//! [`handshake`] secures it, [`admit`] decides whether it may speak, [`forward`] passes on what it
+//! says, over a connection that [`dial`] made to the application.
+
+mod accept;
+mod admit;
+pub mod cli;
+mod config;
+mod dial;
+mod drain;
+mod forward;
+mod generation;
+mod handshake;
+mod hardening;
+mod host;
+mod limits;
+mod listener;
+mod plain;
+mod redirect;
+mod reload;
+mod run;
+mod secret_dir;
+mod status;
+mod telemetry;
+mod trouble;
+mod trusted_proxies;
+
+pub use run::{Exit, run};

@@ -1,0 +1,271 @@
+//! One run, from settings to exit status.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lasthop_contract::sidecar_config::LogLevel;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::TaskTracker;
+
+use crate::accept;
+use crate::cli::{Purpose, Settings};
+use crate::config::{Plan, RedirectPlan, TerminatePlan};
+use crate::drain::{self, Phases, Signals};
+use crate::generation::{Generation, Keeper};
+use crate::handshake::Witness;
+use crate::hardening;
+use crate::listener::{Process, Terminator};
+use crate::redirect;
+use crate::reload::{self, Reloader};
+use crate::status::{self, Status};
+use crate::telemetry::clock;
+use crate::telemetry::log::Log;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::refusals::RefusalGate;
+
+/// How a run ended; the codes are those of sysexits(3) and are promised in `--help`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// After a signal, or with nothing wrong found.
+    Ended,
+    /// The command line or the configuration is wrong or unsafe.
+    Usage,
+    /// A Secret cannot be read or used.
+    Secret,
+    /// An address cannot be listened on.
+    Address,
+    /// The sidecar itself failed.
+    Internal,
+}
+
+impl Exit {
+    /// The exit status of the process.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ended => 0,
+            Self::Usage => 64,
+            Self::Secret => 66,
+            Self::Address => 69,
+            Self::Internal => 70,
+        }
+    }
+}
+
+/// Threads that serve connections. One is enough for more traffic than most pods see; a sidecar
+/// that starts a thread per core of a large node costs memory in every pod.
+const MOST_WORKERS: usize = 4;
+
+/// Does what `settings` say, until a signal ends it.
+#[expect(clippy::print_stderr, reason = "without a log, this is the last way to be heard")]
+pub fn run(settings: &Settings) -> Exit {
+    let hardened = hardening::apply();
+    let plan = match Plan::new(settings) {
+        Ok(plan) => plan,
+        Err(faults) => {
+            for fault in faults {
+                eprintln!("error: {fault}");
+            }
+            return Exit::Usage;
+        }
+    };
+    let (log, writer) = match Log::to(io::stdout(), settings.config.log_level) {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("error: the log cannot be started: {error}");
+            return Exit::Internal;
+        }
+    };
+    if let Err(refused) = hardened {
+        log.warn("the process could not be protected in full").text("reason", &refused).write();
+    }
+    let exit = match load(&plan, &log) {
+        Err(exit) => exit,
+        Ok(_loaded) if settings.purpose == Purpose::Check => {
+            log.info("the configuration and its Secrets are good").write();
+            Exit::Ended
+        }
+        Ok(loaded) => serve(&plan, loaded, &log).unwrap_or_else(|exit| exit),
+    };
+    writer.finish();
+    exit
+}
+
+type Loaded = Vec<(TerminatePlan, Keeper, Generation)>;
+
+/// Reads the Secrets of all listeners, and says everything that is wrong with any.
+fn load(plan: &Plan, log: &Log) -> Result<Loaded, Exit> {
+    let now = clock::now().seconds();
+    let mut loaded = Vec::new();
+    let mut complete = true;
+    for terminate in &plan.terminate {
+        let listener = terminate.listen.port().to_string();
+        let troubles = match Keeper::load(terminate, Arc::new(Witness), now) {
+            Ok((keeper, generation, troubles)) => {
+                loaded.push((terminate.clone(), keeper, generation));
+                troubles
+            }
+            Err(troubles) => {
+                complete = false;
+                troubles
+            }
+        };
+        for trouble in &troubles {
+            reload::tell(log, Some(&listener), trouble);
+        }
+    }
+    if complete {
+        return Ok(loaded);
+    }
+    log.error("a Secret cannot be used, ending").write();
+    Err(Exit::Secret)
+}
+
+fn serve(plan: &Plan, loaded: Loaded, log: &Log) -> Result<Exit, Exit> {
+    let failed = |what: &'static str| {
+        move |error: io::Error| {
+            log.error(what).display("reason", error).write();
+            Exit::Internal
+        }
+    };
+    let runtime = runtime().map_err(failed("the runtime cannot be started"))?;
+    let _context = runtime.enter();
+    let signals = Signals::new().map_err(failed("signals cannot be heard"))?;
+    let process = Arc::new(Process {
+        log: log.clone(),
+        metrics: Metrics::new(),
+        refusals: RefusalGate::default(),
+        phases: Phases::default(),
+        clients: TaskTracker::new(),
+        background: TaskTracker::new(),
+        room: Arc::new(Semaphore::new(plan.max_connections.min(Semaphore::MAX_PERMITS))),
+    });
+    let bound = Bound::new(plan, loaded, &process)?;
+    let reloader = bound.start(&process).map_err(failed("the reload thread cannot be started"))?;
+    runtime.block_on(drain::until_the_end(&process, signals, &reloader, plan.drain));
+    // Nothing that still runs is worth waiting for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(Exit::Ended)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = match cores.min(MOST_WORKERS) {
+        1 => Builder::new_current_thread(),
+        workers => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        }
+    };
+    builder.thread_name("lasthop").enable_all().build()
+}
+
+/// Every listener, bound and not yet served.
+struct Bound {
+    terminate: Vec<(TcpListener, Arc<Terminator>, Keeper)>,
+    redirect: Vec<(TcpListener, RedirectPlan)>,
+    status: TcpListener,
+    /// Mode and address of the listeners that end no TLS.
+    others: Vec<(&'static str, SocketAddr)>,
+}
+
+impl Bound {
+    fn new(plan: &Plan, loaded: Loaded, process: &Process) -> Result<Self, Exit> {
+        let mut terminate = Vec::new();
+        for (plan, keeper, generation) in loaded {
+            let (listener, address) = bind(plan.listen, "terminate", &process.log)?;
+            let terminator = Terminator::new(plan, address, generation, process);
+            terminator.note(&keeper, clock::now().seconds());
+            terminate.push((listener, Arc::new(terminator), keeper));
+        }
+        let mut redirect = Vec::new();
+        let mut others = Vec::new();
+        for plan in &plan.redirect {
+            let (listener, address) = bind(plan.listen, "redirect", &process.log)?;
+            others.push(("redirect", address));
+            redirect.push((listener, *plan));
+        }
+        let (status, address) = bind(plan.status, "status", &process.log)?;
+        others.push(("status", address));
+        Ok(Self { terminate, redirect, status, others })
+    }
+
+    fn start(self, process: &Arc<Process>) -> io::Result<Reloader> {
+        let Self { terminate, redirect, status, others } = self;
+        let mut keepers = Vec::new();
+        let mut terminators = Vec::new();
+        for (listener, terminator, keeper) in terminate {
+            terminators.push(Arc::clone(&terminator));
+            keepers.push((keeper, Arc::clone(&terminator)));
+            process.background.spawn(accept::terminate(listener, terminator, Arc::clone(process)));
+        }
+        for (listener, plan) in redirect {
+            let serving = redirect::serve(listener, plan.https_port, Arc::clone(process));
+            process.background.spawn(serving);
+        }
+        process.background.spawn(housekeeping(terminators.clone(), Arc::clone(process)));
+        let status_of = Status { process: Arc::clone(process), terminators, others };
+        process.background.spawn(status::serve(status, status_of));
+        let reloader = Reloader::start(keepers, Arc::clone(process))?;
+        process.log.info("ready").write();
+        Ok(reloader)
+    }
+}
+
+fn bind(
+    address: SocketAddr,
+    mode: &'static str,
+    log: &Log,
+) -> Result<(TcpListener, SocketAddr), Exit> {
+    let bound = accept::bind(address).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    match bound {
+        Ok((listener, address)) => {
+            log.info("listening")
+                .display("listener", address.port())
+                .text("mode", mode)
+                .display("address", address)
+                .write();
+            Ok((listener, address))
+        }
+        Err(error) => {
+            log.error("an address cannot be listened on")
+                .text("mode", mode)
+                .display("address", address)
+                .display("reason", error)
+                .write();
+            Err(Exit::Address)
+        }
+    }
+}
+
+/// Closes what lies idle, and says what was not said.
+async fn housekeeping(terminators: Vec<Arc<Terminator>>, process: Arc<Process>) {
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seconds: u32 = 0;
+    loop {
+        second.tick().await;
+        for terminator in &terminators {
+            terminator.application.sweep();
+        }
+        seconds = seconds.wrapping_add(1);
+        if seconds.is_multiple_of(10) && process.log.writes(LogLevel::Warn) {
+            for (kind, count) in process.refusals.take_suppressed() {
+                process
+                    .log
+                    .warn("further refusals were not written one by one")
+                    .text("kind", &kind)
+                    .number("suppressed", count)
+                    .write();
+            }
+        }
+    }
+}

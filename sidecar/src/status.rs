@@ -1,0 +1,141 @@
+//! What the sidecar tells whoever runs it: alive, ready, metrics. Never a client's name.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use lasthop_contract::text::rfc3339;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::listener::{Process, Terminator};
+use crate::plain::{self, Answer, KeepAlive, Until};
+use crate::telemetry::metrics::Readiness;
+
+/// Everything that there is to tell of.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) process: Arc<Process>,
+    pub(crate) terminators: Vec<Arc<Terminator>>,
+    /// The addresses of the other listeners, by their mode.
+    pub(crate) others: Vec<(&'static str, SocketAddr)>,
+}
+
+/// Serves `status` until the very end.
+pub(crate) async fn serve(listener: TcpListener, status: Status) {
+    let process = Arc::clone(&status.process);
+    let answer = move |request: &Request<Incoming>| {
+        status.answer(request.method(), request.uri().path(), request.uri().query())
+    };
+    plain::serve(listener, process, answer, (KeepAlive::Yes, Until::Cut)).await;
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+impl Status {
+    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Answer {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response =
+                answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD only\n".to_owned());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/livez" => answer(StatusCode::OK, TEXT, "ok\n".to_owned()),
+            "/readyz" => self.readiness(query),
+            "/metrics" => {
+                self.process.metrics.set_log_dropped(self.process.log.dropped());
+                self.process.metrics.set_ready(self.is_ready());
+                answer(StatusCode::OK, METRICS, self.process.metrics.encode())
+            }
+            _ => answer(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "there are /livez, /readyz, /readyz?verbose and /metrics\n".to_owned(),
+            ),
+        }
+    }
+
+    /// Listeners are bound and have their credentials before the status listener answers at all.
+    fn is_ready(&self) -> Readiness {
+        if self.process.phases.unready.is_cancelled() {
+            Readiness::NotReady
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    fn readiness(&self, query: Option<&str>) -> Answer {
+        let ready = self.is_ready();
+        let status = match ready {
+            Readiness::Ready => StatusCode::OK,
+            Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let verbose = query.is_some_and(|query| {
+            query.split('&').any(|it| it == "verbose" || it.starts_with("verbose="))
+        });
+        if verbose {
+            return answer(status, JSON, self.detail(ready));
+        }
+        let text = match ready {
+            Readiness::Ready => "ok\n",
+            Readiness::NotReady => "draining\n",
+        };
+        answer(status, TEXT, text.to_owned())
+    }
+
+    /// One JSON document, without a client's name.
+    fn detail(&self, ready: Readiness) -> String {
+        let terminators = self.terminators.iter().map(|terminator| of_terminator(terminator));
+        let others = self.others.iter().map(|(mode, address)| {
+            let listener = address.port().to_string();
+            json!({ "listener": listener, "mode": mode, "address": address })
+        });
+        let listeners: Vec<Value> = terminators.chain(others).collect();
+        let document = json!({
+            "ready": ready == Readiness::Ready,
+            "version": env!("CARGO_PKG_VERSION"),
+            "listeners": listeners,
+        });
+        format!("{document}\n")
+    }
+}
+
+fn of_terminator(terminator: &Terminator) -> Value {
+    let detail = terminator.detail();
+    let credentials = detail.credentials.iter();
+    let troubles = detail.troubles.iter();
+    json!({
+        "listener": terminator.name,
+        "mode": "terminate",
+        "address": terminator.address,
+        "lastGood": rfc3339(detail.last_good),
+        "failing": detail.failing,
+        "credentials": credentials
+            .map(|(secret, not_after)| json!({ "secret": secret, "notAfter": rfc3339(*not_after) }))
+            .collect::<Vec<_>>(),
+        "troubles": troubles
+            .map(|trouble| json!({
+                "secret": trouble.secret,
+                "code": trouble.code(),
+                "message": trouble.to_string(),
+                "help": trouble.help(),
+            }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn answer(status: StatusCode, kind: &'static str, text: String) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

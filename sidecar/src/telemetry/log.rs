@@ -1,0 +1,346 @@
+//! Log lines: one JSON object a line, written by a thread of its own.
+//!
+//! A container runtime that stops reading must not stop traffic, so lines pass through a bounded
+//! queue; what does not fit is dropped and counted.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use lasthop_contract::sidecar_config::LogLevel;
+use lasthop_contract::text::escape;
+
+use super::clock;
+
+/// Lines that wait for the writer; at 500 bytes a line that is 4 MiB at the very most.
+const QUEUE: usize = 8192;
+
+/// The writer hands at most this many bytes to the kernel at once.
+const BATCH: usize = 64 * 1024;
+
+/// At the end of the program, nobody waits longer than this for a log that nobody reads.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+enum Message {
+    Line(String),
+    End,
+}
+
+/// The way to the log; clones write to the same place.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    queue: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+    level: LogLevel,
+}
+
+impl Log {
+    /// A log on `output`, written by a thread of its own.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(crate) fn to<W>(output: W, level: LogLevel) -> io::Result<(Self, LogWriter)>
+    where
+        W: io::Write + Send + 'static,
+    {
+        let (queue, lines) = sync_channel(QUEUE);
+        let (done, finished) = channel();
+        std::thread::Builder::new().name("lasthop-log".to_owned()).spawn(move || {
+            write_lines(&lines, output);
+            // Whoever does not wait does not want to know.
+            let _gone = done.send(());
+        })?;
+        let log = Self { queue: queue.clone(), dropped: Arc::default(), level };
+        Ok((log, LogWriter { queue, finished }))
+    }
+
+    /// Lines that were dropped because nobody read the log fast enough.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Whether lines of `level` are written at all.
+    pub(crate) fn writes(&self, level: LogLevel) -> bool {
+        rank(level) <= rank(self.level)
+    }
+
+    /// A failure of the sidecar itself.
+    pub(crate) fn error(&self, message: &str) -> Line<'_> {
+        self.line(LogLevel::Error, message)
+    }
+
+    /// Something refused, or wrong with others.
+    pub(crate) fn warn(&self, message: &str) -> Line<'_> {
+        self.line(LogLevel::Warn, message)
+    }
+
+    /// The course of things.
+    pub(crate) fn info(&self, message: &str) -> Line<'_> {
+        self.line(LogLevel::Info, message)
+    }
+
+    /// What helps to find a bug.
+    pub(crate) fn debug(&self, message: &str) -> Line<'_> {
+        self.line(LogLevel::Debug, message)
+    }
+
+    fn line(&self, level: LogLevel, message: &str) -> Line<'_> {
+        if !self.writes(level) {
+            return Line { log: None, text: String::new() };
+        }
+        let mut text = String::with_capacity(512);
+        text.push_str("{\"timestamp\":\"");
+        clock::now().write_rfc3339(&mut text);
+        text.push_str("\",\"level\":\"");
+        text.push_str(word(level));
+        text.push('"');
+        Line { log: Some(self), text }.text("message", message)
+    }
+
+    fn send(&self, line: String) {
+        if self.queue.try_send(Message::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn rank(level: LogLevel) -> u8 {
+    match level {
+        LogLevel::Error => 0,
+        LogLevel::Warn => 1,
+        LogLevel::Info => 2,
+        LogLevel::Debug => 3,
+    }
+}
+
+fn word(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    }
+}
+
+/// A line in the making; [`Line::write`] sends it off.
+#[must_use = "a line that is not written is lost"]
+pub(crate) struct Line<'a> {
+    log: Option<&'a Log>,
+    text: String,
+}
+
+impl Line<'_> {
+    /// A field with text of our own making.
+    pub(crate) fn text(mut self, key: &str, value: &str) -> Self {
+        if self.log.is_some() {
+            push_text(&mut self.text, key, value);
+        }
+        self
+    }
+
+    /// A field with text that came from outside: escaped and bounded.
+    pub(crate) fn foreign(self, key: &str, value: &str) -> Self {
+        if self.log.is_none() {
+            return self;
+        }
+        self.text(key, &escape(value))
+    }
+
+    /// A field of our own making, if there is something to say.
+    pub(crate) fn maybe(self, key: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self,
+        }
+    }
+
+    /// A field with something that prints as text of our own making.
+    pub(crate) fn display(self, key: &str, value: impl fmt::Display) -> Self {
+        if self.log.is_none() {
+            return self;
+        }
+        self.text(key, &value.to_string())
+    }
+
+    /// A field with a number.
+    pub(crate) fn number(mut self, key: &str, value: u64) -> Self {
+        if self.log.is_some() {
+            let _infallible = write!(self.text, ",\"{key}\":{value}");
+        }
+        self
+    }
+
+    /// A field with a duration in milliseconds.
+    pub(crate) fn millis(mut self, key: &str, value: Duration) -> Self {
+        if self.log.is_some() {
+            let micros = value.as_micros();
+            let _infallible =
+                write!(self.text, ",\"{key}\":{}.{:03}", micros / 1000, micros % 1000);
+        }
+        self
+    }
+
+    /// Fields made beforehand with [`Fields`].
+    pub(crate) fn fields(mut self, fields: &Fields) -> Self {
+        if self.log.is_some() {
+            self.text.push_str(&fields.0);
+        }
+        self
+    }
+
+    /// Sends the line off.
+    pub(crate) fn write(mut self) {
+        if let Some(log) = self.log {
+            self.text.push_str("}\n");
+            log.send(self.text);
+        }
+    }
+}
+
+/// Fields that many lines share, made once: what is true of a connection stands in the line of
+/// each of its requests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields(String);
+
+impl Fields {
+    /// Adds a field with text of our own making.
+    pub(crate) fn text(&mut self, key: &str, value: &str) {
+        push_text(&mut self.0, key, value);
+    }
+
+    /// Adds a field with text that came from outside.
+    pub(crate) fn foreign(&mut self, key: &str, value: &str) {
+        push_text(&mut self.0, key, &escape(value));
+    }
+}
+
+fn push_text(out: &mut String, key: &str, value: &str) {
+    out.push_str(",\"");
+    out.push_str(key);
+    out.push_str("\":\"");
+    for character in value.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            control if u32::from(control) < 0x20 || control == '\u{7f}' => {
+                let _infallible = write!(out, "\\u{:04x}", u32::from(control));
+            }
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+}
+
+/// The writing thread, seen by who ends the program.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    queue: SyncSender<Message>,
+    finished: Receiver<()>,
+}
+
+impl LogWriter {
+    /// Waits until every line sent so far is written, but not for ever.
+    pub(crate) fn finish(self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        while let Err(TrySendError::Full(_)) = self.queue.try_send(Message::End) {
+            if Instant::now() > deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _late = self.finished.recv_timeout(LAST_WORDS);
+    }
+}
+
+fn write_lines<W: io::Write>(messages: &Receiver<Message>, mut output: W) {
+    let mut batch = Vec::with_capacity(4096);
+    while let Ok(Message::Line(line)) = messages.recv() {
+        batch.extend_from_slice(line.as_bytes());
+        let mut end = false;
+        while batch.len() < BATCH && !end {
+            match messages.try_recv() {
+                Ok(Message::Line(line)) => batch.extend_from_slice(line.as_bytes()),
+                Ok(Message::End) => end = true,
+                Err(_empty) => break,
+            }
+        }
+        // There is nowhere left to say that the log cannot be written.
+        let _unwritable = output.write_all(&batch).and_then(|()| output.flush());
+        batch.clear();
+        if end {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(level: LogLevel, write: impl FnOnce(&Log)) -> Vec<serde_json::Value> {
+        let output = Shared::default();
+        let (log, writer) = Log::to(output.clone(), level).unwrap();
+        write(&log);
+        writer.finish();
+        let bytes = output.0.lock().unwrap().clone();
+        String::from_utf8(bytes)
+            .unwrap()
+            .lines()
+            .map(|it| serde_json::from_str(it).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn every_line_is_json_whatever_it_holds() {
+        let hostile = "a\"b\\c\n\u{1b}[2J\u{7f}\u{202e}é";
+        let lines = written(LogLevel::Info, |log| {
+            log.info("request")
+                .foreign("path", hostile)
+                .text("own", hostile)
+                .number("n", 7)
+                .write();
+        });
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["own"], hostile);
+        assert_eq!(lines[0]["n"], 7);
+        let path = lines[0]["path"].as_str().unwrap();
+        assert!(!path.contains('\u{1b}') && !path.contains('\u{202e}'), "{path}");
+    }
+
+    #[test]
+    fn lines_below_the_level_are_not_written() {
+        let lines = written(LogLevel::Warn, |log| {
+            log.info("request").write();
+            log.warn("refused").write();
+        });
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["message"], "refused");
+    }
+
+    #[test]
+    fn durations_are_milliseconds() {
+        let lines = written(LogLevel::Info, |log| {
+            log.info("request").millis("duration_ms", Duration::from_micros(12_034)).write();
+        });
+        assert!((lines[0]["duration_ms"].as_f64().unwrap() - 12.034).abs() < 1e-9);
+    }
+}
