@@ -24,6 +24,7 @@ mod plan;
 pub mod pod;
 pub mod quantity;
 mod resources;
+pub mod service;
 pub mod table;
 
 pub use annotations::values::Wish;
@@ -143,6 +144,11 @@ enum Demand {
     On,
     /// Everybody has to ask.
     Required,
+}
+
+/// Whether pods that ask get a sidecar in a namespace with these labels; also where nobody could look.
+pub fn is_switched_on(namespace_labels: Option<&BTreeMap<&str, &str>>) -> bool {
+    !matches!(Demand::of(namespace_labels), Demand::Off(_))
 }
 
 impl Demand {

@@ -14,6 +14,8 @@ mod field_type;
 mod host_in_two_items;
 mod host_not_covered;
 pub(crate) mod placeholder;
+mod plaintext_service;
+mod public_ca_clients;
 mod removed_api_version;
 mod rule_host_without_tls;
 mod secret_awaited;
@@ -22,6 +24,8 @@ mod secret_form;
 pub(crate) mod secret_in_use;
 pub(crate) mod secret_missing;
 mod secret_name;
+mod service_port_name;
+mod sidecar;
 mod split_tls_item;
 mod tls_host_without_rule;
 mod wildcard_depth;
@@ -83,11 +87,17 @@ static RULES: &[&Rule] = &[
     &bad_override::RULE,
     &could_not_look::RULE,
     &budget_used_up::RULE,
+    &public_ca_clients::RULE,
+    &plaintext_service::RULE,
+    &service_port_name::RULE,
 ];
 
 /// Every rule, by code.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    credential::pages().chain(RULES.iter().copied())
+    let mut all: Vec<&'static Rule> =
+        credential::pages().chain(sidecar::pages()).chain(RULES.iter().copied()).collect();
+    all.sort_by_key(|rule| rule.code);
+    all.into_iter()
 }
 
 /// The rule of a code.
@@ -102,6 +112,7 @@ pub fn run(scene: &Scene) -> Vec<Finding> {
         return secret_in_use::RULE.judge.map(|judge| judge(scene)).unwrap_or_default();
     }
     let mut findings = credential::judge(scene);
+    findings.extend(sidecar::judge(scene));
     let judges = RULES.iter().filter_map(|rule| rule.judge);
     findings.extend(judges.flat_map(|judge| judge(scene)));
     findings

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::scene::{Maker, Nearest, Own, Scene, SeenSecret, Sight, User};
 use super::{Mode, Subject};
+use crate::inject;
 use crate::object::{Object, Secret};
 use crate::reference::{self, Reference};
-use crate::surroundings::{Sighting, Surroundings};
+use crate::surroundings::{Listed, Sighting, Surroundings};
 
 /// What was looked up around a subject.
 pub(super) struct Gathered {
@@ -56,6 +57,8 @@ pub(super) async fn gather(
     let seen = looks.all(subject, keys).await;
     let users = looks.users(subject, mode).await;
     let own = looks.own_maker(subject).await;
+    let around = looks.around(subject).await;
+    let sidecar = Arc::new(mode.sidecar.clone());
     let scene = |object: &Object, references: Vec<Reference>| Scene {
         object: object.clone(),
         namespace: subject.namespace.clone(),
@@ -72,6 +75,9 @@ pub(super) async fn gather(
             maker: maker.clone(),
         }),
         users: users.clone(),
+        home: namespace.clone(),
+        around: around.clone(),
+        sidecar: Arc::clone(&sidecar),
         now,
     };
     let before = subject.old.as_ref().zip(before).map(|(old, references)| scene(old, references));
@@ -195,6 +201,19 @@ impl<'a> Looks<'a> {
             Sighting::Missing => Sighting::Missing,
             Sighting::Unknown(why) => Sighting::Unknown(why),
         })
+    }
+
+    /// The other side of a Service: the pods behind it, or what leads to them.
+    async fn around(&self, subject: &Subject) -> Sighting<Vec<Object>> {
+        let object = &subject.object;
+        let kind = if object.is("", "Service") && object.0.pointer("/spec/selector").is_some() {
+            Listed::Workloads
+        } else if inject::service::request_of(object).is_some() {
+            Listed::Services
+        } else {
+            return Sighting::Found(Vec::new());
+        };
+        self.look(self.surroundings.list(kind, &subject.namespace)).await
     }
 
     /// The places that name the Secret which `subject` is.

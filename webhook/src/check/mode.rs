@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::inject;
+
 /// What findings do: the namespace label `lasthop.dev/validate`, in the manner of Pod Security.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, clap::ValueEnum)]
 pub enum Validate {
@@ -65,6 +67,8 @@ pub struct Mode {
     /// Annotations of a referencing object, beside the known ones, that say that something makes its
     /// Secret.
     pub maker_annotations: Vec<String>,
+    /// What holds for the sidecars of the pods that ask for one.
+    pub sidecar: inject::Options,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -77,6 +81,7 @@ impl Mode {
             default_validate: Validate::Enforce,
             minimum_validate: Validate::Off,
             maker_annotations: Vec::new(),
+            sidecar: inject::Options::unknown(),
             limits: Limits { lookups: 64, deadline: Some(Duration::from_secs(2)) },
         }
     }

@@ -6,6 +6,7 @@ use lasthop_contract::credential::{self, Reading};
 
 use super::{Operation, Setting};
 use crate::finding::{Finding, Severity};
+use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::path::FieldPath;
 use crate::reference::Reference;
@@ -29,6 +30,13 @@ pub struct Scene {
     pub own: Option<Own>,
     /// Where the object is a Secret: the places of other objects that name it.
     pub users: Sighting<Vec<User>>,
+    /// The namespace that it lives in, for the labels.
+    pub home: Sighting<Object>,
+    /// Where the object asks for a sidecar: the Services of its namespace. Where it is a Service: the
+    /// workloads.
+    pub around: Sighting<Vec<Object>>,
+    /// What holds for the sidecars of the pods that ask for one.
+    pub sidecar: Arc<inject::Options>,
     /// The time, as Unix time in seconds.
     pub now: i64,
 }

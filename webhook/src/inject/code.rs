@@ -31,6 +31,8 @@ codes! {
     UNLABELLED = 310;
     /// A namespace that requires a sidecar of all its pods.
     DEMANDED = 311;
+    /// A public CA whose holders are not told apart.
+    PUBLIC_CA = 312;
     /// The pod has the network of its node.
     HOST_NETWORK = 320;
     /// The pod is for Windows nodes.
@@ -59,4 +61,6 @@ codes! {
     JOB = 332;
     /// Not the shape of a pod.
     SHAPE = 333;
+    /// A Service that names a port of the sidecar which is none.
+    SERVICE_PORT_NAME = 334;
 }

@@ -51,7 +51,7 @@ pub struct Amounts {
 }
 
 /// What holds for every sidecar unless an annotation says otherwise.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Eq, PartialEq, clap::Args)]
 #[command(next_help_heading = "Sidecar")]
 pub struct Options {
     /// Image of the sidecar.

@@ -59,7 +59,7 @@ impl<'a> ContainerAt<'a> {
     }
 
     /// The ports that it declares, each with the protocol.
-    pub fn ports(&self) -> impl Iterator<Item = DeclaredPort<'a>> {
+    pub fn ports(self) -> impl Iterator<Item = DeclaredPort<'a>> {
         let ports = self.value.get("ports").and_then(Value::as_array);
         ports.into_iter().flatten().enumerate().filter_map(|(index, port)| {
             Some(DeclaredPort {

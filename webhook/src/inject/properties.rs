@@ -263,7 +263,7 @@ proptest! {
             "metadata": {"annotations": {"lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "t"}},
             "spec": {"containers": [{"name": "app", "ports": [{"containerPort": 8080}]}]},
         });
-        pod["metadata"]["annotations"][&key] = value.clone().into();
+        pod["metadata"]["annotations"][&key] = value.into();
         let pod = Object(pod);
         match run(&pod) {
             Outcome::Injected { patch, .. } => {

@@ -26,10 +26,8 @@ impl Reader<'_> {
         let written = self.held(name::CLIENT_AUTH, port);
         let has_ca = self.held(name::CLIENT_CA_SECRET, port).is_some();
         let default = if has_ca { ClientAuth::Required } else { ClientAuth::None };
-        let auth = match written {
-            Some(held) => values::client_auth(held.value).ok()?,
-            None => default,
-        };
+        // One that cannot be read has been objected to; what else is wrong is told all the same.
+        let auth = written.and_then(|held| values::client_auth(held.value).ok()).unwrap_or(default);
         match (auth, has_ca) {
             (ClientAuth::None, _) => {
                 self.check_idle(port);

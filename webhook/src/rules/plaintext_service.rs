@@ -1,0 +1,94 @@
+//! LH330: a Service that leads past the sidecar.
+
+use super::Rule;
+use crate::check::{Scene, Setting};
+use crate::finding::Finding;
+use crate::inject::service::{Astray, Lead, astray, request_of, selects};
+use crate::inject::{self, Maker, code};
+use crate::object::{Object, ObjectRef};
+
+pub(crate) static RULE: Rule = Rule {
+    code: code::PLAINTEXT_SERVICE,
+    name: "plaintext-service",
+    summary: "a Service leads to the application's plaintext port, past the sidecar",
+    why: "The sidecar listens on a port of its own; lasthop never edits Services. One that still names the \
+          application's port carries plaintext as before, and who calls it is asked for no certificate. Balancers \
+          that speak TLS to it fail with \"wrong version number\".",
+    example: "\
+kind: Service
+spec:
+  ports:
+  - port: 443
+    targetPort: 8080 # the application",
+    cure: "\
+kind: Service
+spec:
+  ports:
+  - port: 443
+    targetPort: lasthop-8443",
+    judge: Some(judge),
+};
+
+fn judge(scene: &Scene) -> Vec<Finding> {
+    let finding = |pair: &Pair<'_>, astray: Astray| {
+        let Lead::Application(port) = astray.lead else { return None };
+        let message = format!(
+            "port {} of the Service leads to port {port} of {}, in plaintext past the sidecar",
+            astray.port, pair.workload
+        );
+        let line = format!("targetPort: {}", astray.target?);
+        let finding = RULE.warning(scene, astray.path, message).help("lead it to the sidecar");
+        Some(pair.place(finding.suggest(line)))
+    };
+    each(scene, finding)
+}
+
+/// A Service and a workload whose pods it selects.
+pub(super) struct Pair<'a> {
+    service: &'a Object,
+    namespace: &'a str,
+    /// The workload.
+    pub(super) workload: ObjectRef,
+}
+
+impl Pair<'_> {
+    /// The finding at the Service, which is what has to change, whichever of the two is in question.
+    pub(super) fn place(&self, mut finding: Finding) -> Finding {
+        finding.object = self.service.reference(self.namespace);
+        finding.about(self.workload.clone())
+    }
+}
+
+/// A finding for every port astray of every Service and workload of which one is in question. Among
+/// files it is told once, from the side of the Service.
+pub(super) fn each(
+    scene: &Scene,
+    finding: impl Fn(&Pair<'_>, Astray) -> Option<Finding>,
+) -> Vec<Finding> {
+    // Without sidecars every port is plaintext, which is said of the workload.
+    if !inject::is_switched_on(scene.home.found().map(Object::labels).as_ref()) {
+        return Vec::new();
+    }
+    let is_service = scene.object.is("", "Service");
+    let others = match (&scene.around, scene.setting) {
+        (_, Setting::Files) if !is_service => return Vec::new(),
+        (around, _) => around.found().map_or(&[][..], Vec::as_slice),
+    };
+    let mut findings = Vec::new();
+    for other in others {
+        let (service, workload) =
+            if is_service { (&scene.object, other) } else { (other, &scene.object) };
+        let Some((pod, request)) = request_of(workload) else { continue };
+        if workload.is_being_deleted()
+            || Maker::of(workload) == Maker::Controller
+            || !selects(service, &pod)
+        {
+            continue;
+        }
+        let namespace = &scene.namespace;
+        let pair = Pair { service, namespace, workload: workload.reference(namespace) };
+        let all = astray(service, &pod, &request).into_iter();
+        findings.extend(all.filter_map(|astray| finding(&pair, astray)));
+    }
+    findings
+}

@@ -1,0 +1,197 @@
+//! LH301 to LH311: annotations.
+
+use crate::inject::code;
+use crate::rules::Rule;
+
+pub(super) static PAGES: &[Rule] = &[
+    Rule {
+        code: code::UNKNOWN,
+        name: "annotation-unknown",
+        summary: "an annotation under `lasthop.dev/` is not known",
+        why: "Kubernetes stores any annotation. One that is misspelt would be passed over, and the sidecar would run \
+              without what it says: a `clientca-secret` that nobody reads lets everybody in.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/inject: \"true\"
+    lasthop.dev/tls-secret: web-tls
+    lasthop.dev/clientca-secret: alb-ca",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/client-ca-secret: alb-ca",
+        judge: None,
+    },
+    Rule {
+        code: code::VALUE,
+        name: "annotation-value",
+        summary: "the value of an annotation cannot be read",
+        why: "A value that is not understood is not guessed at. Values are texts: a bare `true` or `8443` is none in \
+              YAML, and the API server refuses it with \"cannot unmarshal bool into Go struct field\".",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/client-auth: requierd
+    lasthop.dev/ports: 8443",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/client-auth: required
+    lasthop.dev/ports: \"8443:8080\"",
+        judge: None,
+    },
+    Rule {
+        code: code::UNSUPPORTED,
+        name: "annotation-unsupported",
+        summary: "an annotation is known, but this version does not serve it",
+        why: "The sidecar would run without what the annotation asks for, and nobody would notice. So the pod is refused \
+              until the annotation goes, or a version comes that serves it.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/proxy-protocol: accept",
+        cure: "Leave the annotation out.",
+        judge: None,
+    },
+    Rule {
+        code: code::REQUIRED,
+        name: "annotation-required",
+        summary: "`lasthop.dev/tls-secret` is missing",
+        why: "Without a certificate there is no TLS to end.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/inject: \"true\"",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/inject: \"true\"
+    lasthop.dev/tls-secret: web-tls",
+        judge: None,
+    },
+    Rule {
+        code: code::ALLOWED_CLIENTS,
+        name: "allowed-clients-missing",
+        summary: "client certificates are verified, but nobody says whose",
+        why: "A CA says that a certificate is real, not that its holder may come in. With a public CA every holder of a \
+              Let's Encrypt certificate would pass; with a company's CA, every machine and every colleague.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/client-ca-secret: alb-ca",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/client-ca-secret: alb-ca
+    lasthop.dev/allowed-clients: \"dns:*.alb.example.com\"
+    # or, for every client of a CA of your own: \"*\"",
+        judge: None,
+    },
+    Rule {
+        code: code::CONFLICT,
+        name: "annotation-conflict",
+        summary: "annotations contradict each other, or one does nothing without another",
+        why: "Whoever writes `allowed-clients` means to keep others out. Without a CA nobody is asked for a certificate, \
+              so nobody is kept out. An annotation that does nothing is therefore an error, unless it is \
+              meant for all listeners and one of them has been excepted with `lasthop.dev/client-auth.PORT: none`.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/client-auth: required
+    lasthop.dev/allowed-clients: dns:alb.example.com",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/client-ca-secret: alb-ca
+    lasthop.dev/allowed-clients: dns:alb.example.com",
+        judge: None,
+    },
+    Rule {
+        code: code::LISTENER,
+        name: "annotation-port",
+        summary: "an annotation is about a port that no listener has",
+        why: "`lasthop.dev/NAME.PORT` is about the listener with that port: the one that clients connect to, which is the \
+              first of each pair in `lasthop.dev/ports`. Some annotations are about the pod and take no port.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/ports: \"8443:8080\"
+    lasthop.dev/protocol.8080: h2c",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/ports: \"8443:8080\"
+    lasthop.dev/protocol.8443: h2c",
+        judge: None,
+    },
+    Rule {
+        code: code::MISPLACED,
+        name: "annotation-misplaced",
+        summary: "annotations of a sidecar stand on the workload instead of its template",
+        why: "Kubernetes copies the annotations of the template to the pods, and those of the Deployment to no pod. The pods \
+              would run without the sidecar, and the port that was to speak TLS would refuse connections.",
+        example: "\
+kind: Deployment
+metadata:
+  annotations:
+    lasthop.dev/inject: \"true\"",
+        cure: "\
+kind: Deployment
+spec:
+  template:
+    metadata:
+      annotations:
+        lasthop.dev/inject: \"true\"",
+        judge: None,
+    },
+    Rule {
+        code: code::NOT_ASKED,
+        name: "sidecar-not-asked-for",
+        summary: "a pod says how its sidecar is to be, but does not ask for one",
+        why: "Only `lasthop.dev/inject: \"true\"` asks. Without it the other annotations do nothing.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/tls-secret: web-tls",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/inject: \"true\"
+    lasthop.dev/tls-secret: web-tls",
+        judge: None,
+    },
+    Rule {
+        code: code::UNLABELLED,
+        name: "namespace-not-labelled",
+        summary: "a pod asks for a sidecar where injection is not switched on",
+        why: "The API server shows lasthop only the pods of namespaces with the label `lasthop.dev/inject`, so that an outage of \
+              lasthop stops nobody else. In other namespaces the pods run without a sidecar.",
+        example: "\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: shop # no label, and a Deployment in it that asks",
+        cure: "`kubectl label namespace shop lasthop.dev/inject=enabled`, then `kubectl rollout restart deployment -n shop`.",
+        judge: None,
+    },
+    Rule {
+        code: code::DEMANDED,
+        name: "sidecar-demanded",
+        summary: "the namespace requires a sidecar of every pod, and this one has none",
+        why: "With the label `lasthop.dev/inject: required` nothing runs in a namespace that is not behind TLS. The label is \
+              the namespace owner's; an annotation cannot overrule it.",
+        example: "\
+apiVersion: v1
+kind: Pod
+metadata:
+  namespace: shop # labelled lasthop.dev/inject: required
+  annotations:
+    lasthop.dev/inject: \"false\"",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/inject: \"true\"
+    lasthop.dev/tls-secret: web-tls",
+        judge: None,
+    },
+];

@@ -1,0 +1,208 @@
+//! LH320 to LH333: pods that cannot have a sidecar, or not this one.
+
+use crate::inject::code;
+use crate::rules::Rule;
+
+pub(super) static PAGES: &[Rule] = &[
+    Rule {
+        code: code::HOST_NETWORK,
+        name: "host-network",
+        summary: "a pod with the network of its node asks for a sidecar",
+        why: "Its localhost is the node's: every other process there reaches the application past the sidecar, and the \
+              sidecar's port is taken on the whole node.",
+        example: "\
+spec:
+  hostNetwork: true",
+        cure: "Take `hostNetwork: true` out, or opt out with `lasthop.dev/inject: \"false\"`.",
+        judge: None,
+    },
+    Rule {
+        code: code::WINDOWS,
+        name: "windows",
+        summary: "a pod for Windows nodes asks for a sidecar",
+        why: "The sidecar is a Linux program; the pod would hang in `ErrImagePull`.",
+        example: "\
+spec:
+  os:
+    name: windows",
+        cure: "End TLS elsewhere, and opt out with `lasthop.dev/inject: \"false\"`.",
+        judge: None,
+    },
+    Rule {
+        code: code::PORT_CLASH,
+        name: "port-clash",
+        summary: "a port of the sidecar is taken",
+        why: "The containers of a pod share one network, so a port is bound once. Whoever comes second ends with \"address \
+              already in use\" and is started again and again.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/ports: \"8443:8443\"",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/ports: \"8444:8443\"",
+        judge: None,
+    },
+    Rule {
+        code: code::SHARED_PROCESSES,
+        name: "shared-processes",
+        summary: "with one process table for the pod, the application could read the sidecar's private keys",
+        why: "With `shareProcessNamespace: true` a container sees the processes of the others. One that runs as root or \
+              as the same user reads their memory and, below `/proc/PID/root`, their files.",
+        example: "\
+spec:
+  shareProcessNamespace: true
+  containers:
+  - name: app # runs as root",
+        cure: "\
+spec:
+  shareProcessNamespace: true
+  containers:
+  - name: app
+    securityContext:
+      runAsUser: 1000",
+        judge: None,
+    },
+    Rule {
+        code: code::CONTAINER_NAME,
+        name: "container-name",
+        summary: "a container has the sidecar's name",
+        why: "Names of containers are unique in a pod, and `lasthop` is the sidecar's. A container of that name which lasthop did \
+              not write is left alone, so there is no place for the sidecar.",
+        example: "\
+spec:
+  containers:
+  - name: lasthop
+    image: my-own",
+        cure: "Give the container another name.",
+        judge: None,
+    },
+    Rule {
+        code: code::APP_PORT,
+        name: "app-port",
+        summary: "the port of the application is not known",
+        why: "Without `lasthop.dev/ports` the sidecar listens on 8443 and forwards to the application's only port. Where no \
+              container declares a port, or they declare several, nobody knows which one is meant.",
+        example: "\
+spec:
+  containers:
+  - name: app
+    ports:
+    - containerPort: 8080
+    - containerPort: 9090",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/ports: \"8443:8080\"",
+        judge: None,
+    },
+    Rule {
+        code: code::PROBE,
+        name: "probe-at-sidecar",
+        summary: "a probe of the application aims at a port of the sidecar",
+        why: "kubelet has no client certificate, and speaks TLS only where `scheme: HTTPS` says so: such a probe fails, and \
+              the pod never becomes ready, or is restarted again and again. A `tcpSocket` probe of the \
+              sidecar's port succeeds also where the application is dead.",
+        example: "\
+readinessProbe:
+  httpGet:
+    path: /healthz
+    port: 8443",
+        cure: "\
+readinessProbe:
+  httpGet:
+    path: /healthz
+    port: 8080",
+        judge: None,
+    },
+    Rule {
+        code: code::IMAGE,
+        name: "sidecar-image",
+        summary: "the image of the sidecar is not one that the operator allows",
+        why: "The sidecar holds private keys. Which images may do that is for the operator of lasthop to say, with \
+              `--allowed-sidecar-images`, and not for everybody who may write a Deployment.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/sidecar-image: docker.io/somebody/sidecar",
+        cure: "Leave the annotation out.",
+        judge: None,
+    },
+    Rule {
+        code: code::VOLUME_NAME,
+        name: "volume-name",
+        summary: "a volume has a name that the sidecar needs",
+        why: "Names of volumes are unique in a pod. The sidecar's begin with `lasthop-tls-`, `lasthop-ca-`, `lasthop-cacm-` and \
+              `lasthop-crl-`, and go on with the name of the Secret.",
+        example: "\
+spec:
+  volumes:
+  - name: lasthop-tls-web-tls
+    emptyDir: {}",
+        cure: "Give the volume another name.",
+        judge: None,
+    },
+    Rule {
+        code: code::RESOURCES,
+        name: "sidecar-resources",
+        summary: "the sidecar's request and limit contradict each other",
+        why: "The API server refuses a pod in which a request is above its limit. And a pod whose containers all have equal \
+              requests and limits is Guaranteed; a sidecar with unequal ones makes it Burstable, which is \
+              evicted earlier.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/sidecar-memory-request: 256Mi
+    lasthop.dev/sidecar-memory-limit: 128Mi",
+        cure: "Write one of the two; the other follows.",
+        judge: None,
+    },
+    Rule {
+        code: code::PRIVILEGED_PORT,
+        name: "privileged-port",
+        summary: "the sidecar is to listen below 1024, and it is not root",
+        why: "Most container runtimes let everybody bind low ports in a pod (`net.ipv4.ip_unprivileged_port_start=0`), some do \
+              not: there the sidecar ends with \"permission denied\".",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/ports: \"443:8080\"",
+        cure: "\
+# in the pod
+lasthop.dev/ports: \"8443:8080\"
+# in the Service
+ports:
+- port: 443
+  targetPort: lasthop-8443",
+        judge: None,
+    },
+    Rule {
+        code: code::JOB,
+        name: "job-never-ends",
+        summary: "an ordinary container as sidecar keeps a Job from ending",
+        why: "A Job is done when all of its containers are, and a sidecar never is. A native sidecar, an init container \
+              that restarts, is ended by kubelet when the others are done; it takes Kubernetes 1.29.",
+        example: "\
+kind: Job
+spec:
+  template:
+    metadata:
+      annotations:
+        lasthop.dev/sidecar-native: \"false\"",
+        cure: "Leave `sidecar-native` out, or run the Job without a sidecar.",
+        judge: None,
+    },
+    Rule {
+        code: code::SHAPE,
+        name: "pod-shape",
+        summary: "what should be a pod is none",
+        why: "Without containers, or with a list of volumes that is no list, there is nothing to add a sidecar to. The API \
+              server would refuse it as well.",
+        example: "\
+spec:
+  containers: []",
+        cure: "`kubectl explain pod.spec` shows the shape of a pod.",
+        judge: None,
+    },
+];
