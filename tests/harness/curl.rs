@@ -18,12 +18,13 @@ use crate::process::Program;
 pub struct Curl {
     url: String,
     arguments: Vec<String>,
+    input: Vec<u8>,
 }
 
 impl Curl {
     /// A GET request. It fails after 15 s, follows no redirect and knows no proxy.
     pub fn get(url: &str) -> Self {
-        Self { url: url.to_owned(), arguments: Vec::new() }
+        Self { url: url.to_owned(), arguments: Vec::new(), input: Vec::new() }
     }
 
     /// Connects there whatever host and port the URL names; the name still goes into SNI and Host.
@@ -78,6 +79,12 @@ impl Curl {
         self.option("--data-binary", &format!("@{}", file.as_ref().display()))
     }
 
+    /// Sends these bytes as body, however many.
+    pub fn body_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = bytes.into();
+        self.option("--data-binary", "@-")
+    }
+
     /// Sends this text as body.
     pub fn body(self, text: &str) -> Self {
         self.option("--data-raw", text)
@@ -110,6 +117,7 @@ impl Curl {
             .arg(&body)
             .args(&self.arguments)
             .arg(&self.url)
+            .input(self.input)
             .run();
         let facts: Value = serde_json::from_str(&finished.stdout).unwrap_or(Value::Null);
         let read = |path: &PathBuf| std::fs::read(path).unwrap_or_default();

@@ -13,6 +13,7 @@ pub mod openssl;
 pub mod pki;
 pub mod pod;
 pub mod process;
+pub mod review;
 pub mod secret_dir;
 pub mod skip;
 pub mod webhook;
