@@ -21,7 +21,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::certificate::{Identity, Source};
 use crate::check::Mode;
-use crate::inject;
 use crate::review::{self, ReviewError};
 use crate::surroundings::Surroundings;
 use crate::telemetry::{Entry, Metrics, Readiness, Verdict};
@@ -52,8 +51,6 @@ pub struct Options {
     pub surroundings: Surroundings,
     /// How they are judged.
     pub mode: Mode,
-    /// What holds for every sidecar.
-    pub sidecar: inject::Options,
     /// The version of the cluster.
     pub version: VersionSource,
     /// The serving certificate.
@@ -68,7 +65,6 @@ pub struct Options {
 struct App {
     surroundings: Surroundings,
     mode: Mode,
-    sidecar: inject::Options,
     native: NativeSidecars,
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
@@ -77,10 +73,11 @@ struct App {
 }
 
 impl App {
-    /// What holds for every sidecar at this moment.
-    fn sidecar(&self) -> inject::Options {
-        let placement = self.native.limit(self.sidecar.placement);
-        inject::Options { placement, ..self.sidecar.clone() }
+    /// How reviews are judged at this moment.
+    fn mode(&self) -> Mode {
+        let mut mode = self.mode.clone();
+        mode.sidecar.placement = self.native.limit(mode.sidecar.placement);
+        mode
     }
 }
 
@@ -89,14 +86,12 @@ impl App {
 /// # Errors
 /// Only at the start: the address is taken, or the certificate cannot be read.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let Options { listen, surroundings, mode, sidecar, version, certificate, drain, metrics } =
-        options;
+    let Options { listen, surroundings, mode, version, certificate, drain, metrics } = options;
     let lifecycle = Arc::new(Lifecycle::default());
     let identity = Identity::start(certificate, &lifecycle, &metrics).await?;
     let app = App {
         surroundings,
         mode,
-        sidecar,
         native: NativeSidecars::start(version, &lifecycle),
         metrics: Arc::clone(&metrics),
         lifecycle: Arc::clone(&lifecycle),

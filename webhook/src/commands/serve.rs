@@ -219,9 +219,9 @@ impl Args {
                 default_validate,
                 minimum_validate,
                 maker_annotations: maker_annotation,
+                sidecar,
                 ..Mode::review()
             },
-            sidecar,
             drain: DrainTimes {
                 delay: Duration::from_secs(drain_delay.into()),
                 timeout: Duration::from_secs(drain_timeout.into()),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::App;
-use crate::check::{self, DryRun, Limits, Mode, Operation, Requester, Subject};
+use crate::check::{self, DryRun, Operation, Requester, Subject};
 use crate::clock;
 use crate::finding::Finding;
 use crate::inject::{self, Outcome};
@@ -112,9 +112,8 @@ impl Review<'_> {
             dry_run: question.dry_run,
             requester: question.requester,
         };
-        let deadline = Some(self.deadline.saturating_duration_since(Instant::now()));
-        let mode =
-            Mode { limits: Limits { deadline, ..self.app.mode.limits }, ..self.app.mode.clone() };
+        let mut mode = self.app.mode();
+        mode.limits.deadline = Some(self.deadline.saturating_duration_since(Instant::now()));
         let judgement = check::check(&subject, &self.surroundings, &mode, clock::now()).await;
         let answer = Answer {
             refusal: judgement.refuses().then(|| admission::refusal(&judgement.findings)),
@@ -136,7 +135,7 @@ impl Review<'_> {
         let namespace = tokio::time::timeout_at(self.deadline, looking).await.ok();
         let namespace = namespace.and_then(Sighting::into_found);
         let labels = namespace.as_ref().map(Object::labels);
-        let options = self.app.sidecar();
+        let options = self.app.mode().sidecar;
         match inject::inject(&question.object, &question.namespace, labels.as_ref(), &options) {
             Outcome::Injected { patch, findings } => {
                 let patch = (!patch.0.is_empty()).then(|| serde_json::json!(patch));
