@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, explain, serve};
+use crate::commands::{check, explain, inject, serve};
 
 /// TLS to the last hop: refuses TLS configuration that cannot work, and injects the sidecar.
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ pub struct Cli {
 enum Command {
     Check(check::Args),
     Explain(explain::Args),
+    Inject(Box<inject::Args>),
     Serve(Box<serve::Args>),
 }
 
@@ -28,6 +29,7 @@ impl Cli {
         match command {
             Command::Check(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Inject(args) => args.run(),
             Command::Serve(args) => args.run(),
         }
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 pub mod check;
 pub mod explain;
+pub mod inject;
 pub mod serve;
 
 /// Errors were found.

@@ -58,6 +58,8 @@ pub struct Documents {
     pub documents: Vec<Document>,
     /// What could not be read.
     pub failures: Vec<Failure>,
+    /// The texts, in the order in which they were read, also those that hold no objects.
+    pub sources: Vec<Arc<Source>>,
     /// How many files were read.
     pub files: usize,
     /// How many documents are no Kubernetes objects, such as the values of a Helm chart.
@@ -92,6 +94,7 @@ impl Documents {
             Err(failure) => return self.failures.push(failure),
         };
         self.files += 1;
+        self.sources.push(Arc::clone(&source));
         let parsed = match parse::documents(&source.text) {
             Ok(parsed) => parsed,
             Err(error) => return self.failures.push(read::failure(&source.name, &error)),
@@ -152,6 +155,27 @@ pub struct Place<'a> {
 }
 
 impl Document {
+    /// The text that it was read from.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// The bytes of the YAML document, or the JSON value, that holds it.
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    /// The way to it in there: not empty where it is an item of a List.
+    pub fn within(&self) -> &FieldPath {
+        &self.within
+    }
+
+    /// Everything that stands in [`Self::range`], the List around it included.
+    pub fn whole(&self) -> Option<Value> {
+        let text = self.source.text.get(self.range())?;
+        parse::documents(text).ok()?.into_iter().next()?.1.ok()
+    }
+
     /// The file that it stands in.
     pub fn file(&self) -> &str {
         &self.source.name

@@ -5,6 +5,7 @@ use crate::finding::{Finding, Severity};
 
 pub mod admission;
 pub mod json;
+pub mod manifests;
 pub mod markdown;
 pub mod text;
 

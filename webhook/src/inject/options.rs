@@ -67,16 +67,28 @@ pub struct Options {
     )]
     pub pull_policy: PullPolicy,
     /// CPU request.
-    #[arg(long = "sidecar-cpu-request", value_name = "QUANTITY", default_value = "10m")]
+    #[arg(
+        long = "sidecar-cpu-request", value_name = "QUANTITY", default_value = "10m",
+        value_parser = |text: &str| one(values::cpu(text))
+    )]
     pub cpu_request: Quantity,
     /// CPU limit.
-    #[arg(long = "sidecar-cpu-limit", value_name = "QUANTITY", default_value = "1")]
+    #[arg(
+        long = "sidecar-cpu-limit", value_name = "QUANTITY", default_value = "1",
+        value_parser = |text: &str| one(values::cpu(text))
+    )]
     pub cpu_limit: Quantity,
     /// Memory request.
-    #[arg(long = "sidecar-memory-request", value_name = "QUANTITY", default_value = "32Mi")]
+    #[arg(
+        long = "sidecar-memory-request", value_name = "QUANTITY", default_value = "32Mi",
+        value_parser = |text: &str| one(values::memory(text))
+    )]
     pub memory_request: Quantity,
     /// Memory limit.
-    #[arg(long = "sidecar-memory-limit", value_name = "QUANTITY", default_value = "128Mi")]
+    #[arg(
+        long = "sidecar-memory-limit", value_name = "QUANTITY", default_value = "128Mi",
+        value_parser = |text: &str| one(values::memory(text))
+    )]
     pub memory_limit: Quantity,
     /// How much is logged: error, warn, info or debug.
     #[arg(

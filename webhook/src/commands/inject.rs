@@ -1,0 +1,133 @@
+//! `lasthop inject`: what the webhook would do to manifests, offline.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use json_patch::Patch;
+
+use super::{FOUND, UNUSABLE, complain, end, print};
+use crate::documents::{Document, Documents};
+use crate::finding::Severity;
+use crate::inject::{self, Options, Outcome};
+use crate::render::Report;
+use crate::render::manifests::{self, Changed};
+use crate::render::text::{self, Colour};
+
+const EXAMPLES: &str = "\
+Examples:
+  lasthop inject -f deployment.yaml | kubectl apply -f -   with the sidecar in it
+  lasthop inject -f deployment.yaml -o diff                what the sidecar changes
+  kubectl get deployment web -o yaml | lasthop inject -f - -o patch
+
+Documents that do not change are printed as they are, comments and all. Where a Namespace is among
+the files, its label says whether injection is switched on; else it counts as switched on.
+
+Exit status: 0 injected where asked for, 1 a pod that asks cannot have the sidecar (nothing is
+printed then), 2 something could not be read or the command line is wrong.";
+
+/// Prints manifests as they are after injection.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Files, folders (every .yaml, .yml and .json below them), or `-` for standard input.
+    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    paths: Vec<PathBuf>,
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// The namespace of objects that do not say one.
+    #[arg(short, long, default_value = "default", env = "LASTHOP_NAMESPACE")]
+    namespace: String,
+    #[command(flatten)]
+    sidecar: Options,
+}
+
+/// A format of output.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Output {
+    /// The files, with the changed documents written anew.
+    #[default]
+    Yaml,
+    /// All objects, as JSON; several as a List.
+    Json,
+    /// The operations of RFC 6902, an entry for each object that changes.
+    Patch,
+    /// The lines that differ, as `diff -u` writes them.
+    Diff,
+}
+
+impl Args {
+    /// Runs the subcommand.
+    pub fn run(self) -> ExitCode {
+        let Self { paths, output, namespace, sidecar } = self;
+        let read = Documents::read(&paths);
+        for failure in &read.failures {
+            complain(&text::failure(failure));
+        }
+        if !read.failures.is_empty() {
+            return ExitCode::from(UNUSABLE);
+        }
+        if read.documents.is_empty() {
+            complain("error: there is no Kubernetes object in what was given");
+            return ExitCode::from(UNUSABLE);
+        }
+        let (report, changed) = inject_all(&read, &namespace, &sidecar);
+        let (errors, told) = (report.count(Severity::Error), !report.findings.is_empty());
+        if told {
+            complain(text::report(&report, Colour::of(&std::io::stderr())).trim_end());
+        }
+        if errors > 0 {
+            return ExitCode::from(FOUND);
+        }
+        let printed = match output {
+            Output::Yaml => manifests::yaml(&read, &changed),
+            Output::Json => manifests::json(&changed),
+            Output::Patch => Ok(manifests::patches(&changed, &namespace)),
+            Output::Diff => manifests::diff(&changed, &namespace),
+        };
+        match printed {
+            Ok(text) => end(print(&text), 0),
+            Err(error) => {
+                complain(&format!("error: {error}"));
+                ExitCode::from(UNUSABLE)
+            }
+        }
+    }
+}
+
+/// Every document with its patch, and what there is to say.
+fn inject_all<'a>(
+    read: &'a Documents,
+    namespace: &str,
+    options: &Options,
+) -> (Report<'a>, Vec<Changed<'a>>) {
+    let namespaces: BTreeMap<&str, &Document> = read
+        .documents
+        .iter()
+        .filter(|document| document.object.is("", "Namespace"))
+        .map(|document| (document.object.name(), document))
+        .collect();
+    let mut report = Report {
+        objects: read.documents.len(),
+        files: read.files,
+        skipped: read.skipped,
+        ..Report::default()
+    };
+    let mut changed = Vec::new();
+    for document in &read.documents {
+        let object = &document.object;
+        let home = if object.namespace().is_empty() { namespace } else { object.namespace() };
+        let labels = namespaces.get(home).map(|document| document.object.labels());
+        let outcome = inject::inject(object, home, labels.as_ref(), options);
+        report.findings.extend(outcome.findings().iter().map(|it| (it.clone(), document)));
+        let patch = match outcome {
+            Outcome::Injected { patch, .. } => patch,
+            Outcome::NotAsked { .. } | Outcome::Refused { .. } => Patch(Vec::new()),
+        };
+        changed.push(Changed { document, patch });
+    }
+    report.sort();
+    (report, changed)
+}
