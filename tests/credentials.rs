@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use lasthop_contract::client_policy::is_public_ca;
 use lasthop_contract::credential::{
     Certificate, KeyKind, MOST_BYTES, MOST_CERTIFICATES, Reading, SecretData, read,
-    read_authorities, read_revocation_lists,
+    read_authorities, read_revocation_lists, undecodable,
 };
 use lasthop_contract::problem::{Fault, Gravity, Problem};
 use lasthop_tests::openssl;
@@ -270,7 +270,8 @@ fn values_that_are_not_pem_or_damaged() {
     let reading = read(&many.data);
     let first = &reading.problems[0];
     assert_eq!(told(std::slice::from_ref(first)), ["LH114 tls.crt"]);
-    check_chains(cases);
+    let problems = check_chains(cases);
+    assert!(!shown(&problems).contains("Nom"), "{}", shown(&problems));
 }
 
 #[test]
@@ -487,6 +488,22 @@ fn revocation_lists() {
         let trust = read_revocation_lists(&one(key, old.clone() + &current));
         assert_eq!(told(&trust.problems), [""; 0]);
         assert_eq!(told(&trust.problems_at(now())), [format!("LH134 {key}")]);
+    }
+}
+
+/// What an API server would not store, and a file may hold.
+#[test]
+fn values_that_are_not_base64() {
+    let pki = Pki::new();
+    let key = pki.authority("ca").leaf().issue().key_pem();
+    for (text, expected) in [
+        (key.as_str(), "LH136 tls.key"),
+        ("LS0t!", "LH136 tls.key"),
+        ("${TLS_KEY}", "LH103 tls.key"),
+    ] {
+        let problem = Problem::new("tls.key", undecodable(text));
+        assert_eq!(told(std::slice::from_ref(&problem)), [expected], "{problem}");
+        assert_no_key(&one("tls.key", text), &shown(&[problem]));
     }
 }
 

@@ -30,6 +30,8 @@ pub struct ObjectRef {
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { api_version: _, kind, namespace, name } = self;
+        // From files comes what no API server would store.
+        let [kind, namespace, name] = [kind, namespace, name].map(|text| escape(text));
         if namespace.is_empty() {
             write!(f, "{kind} {name}")
         } else {

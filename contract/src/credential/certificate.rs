@@ -186,7 +186,7 @@ impl Certificate {
     /// # Errors
     /// What the parser could not make sense of, in words.
     pub fn from_der(der: &[u8]) -> Result<Self, String> {
-        let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| in_words(&error))?;
         if !rest.is_empty() {
             return Err(format!("{} bytes follow its end", rest.len()));
         }
@@ -321,6 +321,22 @@ pub(crate) fn dns_covers(name: &str, host: &str) -> bool {
             }
             _ => false,
         }
+}
+
+/// The parser's own words are for programmers where it stumbled over the encoding.
+pub(super) fn in_words(error: &nom::Err<X509Error>) -> String {
+    use nom::Err;
+    use nom::error::ErrorKind;
+    match error {
+        Err::Incomplete(_)
+        | Err::Error(X509Error::NomError(ErrorKind::Eof))
+        | Err::Failure(X509Error::NomError(ErrorKind::Eof)) => "its DER ends too early".to_owned(),
+        Err::Error(X509Error::NomError(_) | X509Error::Der(_))
+        | Err::Failure(X509Error::NomError(_) | X509Error::Der(_)) => {
+            "its DER is damaged or of something else".to_owned()
+        }
+        Err::Error(error) | Err::Failure(error) => error.to_string(),
+    }
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

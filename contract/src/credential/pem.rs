@@ -9,7 +9,7 @@ use rustls_pki_types::pem::{Error as PemError, PemObject as _, SectionKind, Slic
 use rustls_pki_types::{CertificateRevocationListDer, PrivateKeyDer};
 use x509_parser::prelude::*;
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, in_words};
 use super::layout::{CA_KEYS, CRL_KEYS, Form};
 use super::{MOST_BYTES, MOST_CERTIFICATES, SecretData};
 use crate::problem::{Fault, Problem};
@@ -339,7 +339,8 @@ pub(super) fn revocation_lists(
         match CertificateRevocationList::from_der(&der) {
             Ok(_) => lists.push(CertificateRevocationListDer::from(der)),
             Err(error) => {
-                problems.push(Problem::new(key, Fault::BrokenCrl { reason: error.to_string() }));
+                let reason = in_words(&error);
+                problems.push(Problem::new(key, Fault::BrokenCrl { reason }));
             }
         }
     }

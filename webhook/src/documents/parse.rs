@@ -110,6 +110,8 @@ fn yaml(chunk: &str) -> Parsed {
         });
         let message = error.without_snippet().to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
+        // Advice for whoever calls the library.
+        let message = message.split(", set ").next().unwrap_or_default();
         (place, format!("it is not valid YAML: {}", escape(message)))
     })
 }
