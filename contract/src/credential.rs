@@ -83,6 +83,8 @@ pub struct Reading {
     pub credential: Option<Credential>,
     /// The certificates that could be read, also where there is no credential.
     pub chain: Vec<Certificate>,
+    /// Where in `chain` the certificate of the private key stands, first where none is.
+    leaf: usize,
     /// The form that was recognised or is nearest.
     pub form: Option<Form>,
     /// Everything that is wrong, in the order of the data.
@@ -90,10 +92,16 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// The server's (or client's) own certificate: the one of the private key, where there is such a
+    /// one, else the first.
+    pub fn leaf(&self) -> Option<&Certificate> {
+        self.chain.get(self.leaf)
+    }
+
     /// What depends on the time, also where chain and key do not make a credential.
     pub fn problems_at(&self, now: i64) -> Vec<Problem> {
         let key = self.form.unwrap_or(Form::Tls).chain_key();
-        self.chain.first().map(|leaf| chain::validity(leaf, key, now)).unwrap_or_default()
+        self.leaf().map(|leaf| chain::validity(leaf, key, now)).unwrap_or_default()
     }
 }
 
@@ -103,14 +111,15 @@ pub fn read(data: &SecretData) -> Reading {
     let mut problems = Vec::new();
     let chain = pem::certificates(data, form, &mut problems);
     let key = pem::private_key(data, form, &mut problems);
-    if !chain.is_empty() {
-        chain::inspect(&chain, form.chain_key(), &mut problems);
-    }
+    let public = key.as_ref().and_then(|key| key.public_key());
+    let leaf = public.and_then(|public| chain.iter().position(|it| it.spki() == public.as_ref()));
+    let leaf = leaf.unwrap_or_default();
+    chain::inspect(chain.get(leaf..).unwrap_or_default(), form.chain_key(), &mut problems);
     let credential = match (&chain[..], key) {
         ([], _) | (_, None) => None,
         (_, Some(key)) => join(form, &chain, key, &mut problems),
     };
-    Reading { credential, chain, form: Some(form), problems }
+    Reading { credential, chain, leaf, form: Some(form), problems }
 }
 
 /// Puts chain and key together where they belong together.

@@ -118,3 +118,6 @@ pub async fn check(
     finding::sort(&mut judgement.findings);
     judgement
 }
+
+#[cfg(test)]
+mod tests;

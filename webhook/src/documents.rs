@@ -211,6 +211,7 @@ impl Document {
         };
         let tail = match tail {
             "" | ":" | "," => tail,
+            _ if (is_secret || is_flow) && tail.starts_with(':') => ": …",
             _ if is_secret || is_flow || tail.chars().count() > 120 => " …",
             _ => tail,
         };

@@ -160,8 +160,10 @@ impl Secret {
 
     /// The field that holds `key`: `stringData` is laid over `data`.
     pub fn path(&self, key: &str) -> FieldPath {
+        let has = |path: &FieldPath| path.find(&self.object.0).is_some_and(|it| !it.is_null());
         let over = FieldPath::of(["stringData", key]);
-        if over.find(&self.object.0).is_some() { over } else { FieldPath::of(["data", key]) }
+        let only_over = has(&FieldPath::of(["stringData"])) && !has(&FieldPath::of(["data"]));
+        if only_over || has(&over) { over } else { FieldPath::of(["data", key]) }
     }
 
     /// Reads a raw Secret.
@@ -169,7 +171,8 @@ impl Secret {
         let mut data = SecretData::new();
         let mut undecodable = Vec::new();
         for (key, value) in texts(object.0.get("data")) {
-            let compact: String = value.split_ascii_whitespace().collect();
+            // As Go reads base64: line breaks are nothing, a space is a fault.
+            let compact = value.replace(['\r', '\n'], "");
             match STANDARD.decode(compact) {
                 Ok(bytes) => {
                     data.insert(key.to_owned(), bytes);

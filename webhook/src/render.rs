@@ -8,6 +8,7 @@ pub mod json;
 pub mod manifests;
 pub mod markdown;
 pub mod text;
+mod wrap;
 
 /// What came of checking files.
 #[derive(Debug, Default)]

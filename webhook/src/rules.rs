@@ -117,3 +117,6 @@ pub fn run(scene: &Scene) -> Vec<Finding> {
     findings.extend(judges.flat_map(|judge| judge(scene)));
     findings
 }
+
+#[cfg(test)]
+mod tests;

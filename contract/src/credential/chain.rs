@@ -35,15 +35,15 @@ pub(super) fn inspect(chain: &[Certificate], key: &str, problems: &mut Vec<Probl
             report(Fault::WeakSignature { subject, algorithm: algorithm.to_owned() });
         }
     }
-    for (position, pair) in chain.windows(2).enumerate() {
-        let [issued, issuer] = pair else { continue };
-        if !issued.names_issuer(issuer) {
-            report(Fault::ChainOrder {
-                position: position + 1,
-                subject: issuer.subject.clone(),
-                expected: issued.issuer.clone(),
-            });
-        }
+    // Behind the first gap nothing can be said of the order.
+    let mut pairs = chain.iter().zip(chain.iter().skip(1)).enumerate();
+    if let Some((position, (issued, issuer))) = pairs.find(|(_, (it, next))| !it.names_issuer(next))
+    {
+        report(Fault::ChainOrder {
+            position: position + 1,
+            subject: issuer.subject.clone(),
+            expected: issued.issuer.clone(),
+        });
     }
 }
 

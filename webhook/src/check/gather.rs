@@ -130,6 +130,11 @@ impl<'a> Looks<'a> {
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
             return Sighting::Unknown(BUDGET_USED_UP.to_owned());
         }
+        self.in_time(looking).await
+    }
+
+    /// The same, uncounted: for what is asked once a namespace, however many Secrets are named.
+    async fn in_time<T>(&self, looking: impl Future<Output = Sighting<T>>) -> Sighting<T> {
         match self.deadline {
             None => looking.await,
             Some(deadline) => {
@@ -155,7 +160,7 @@ impl<'a> Looks<'a> {
         }
         let mut makers = BTreeMap::new();
         for (namespace, names) in awaited {
-            let found = self.look(self.surroundings.makers(namespace, &names)).await;
+            let found = self.in_time(self.surroundings.makers(namespace, &names)).await;
             makers.insert(namespace.to_owned(), found);
         }
         for (key, seen) in &mut seen {

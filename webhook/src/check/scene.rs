@@ -111,7 +111,7 @@ impl Pair<'_> {
         let Some(user) = self.user else {
             return Finding::new(rule.code, severity, scene.name(), place.clone(), message);
         };
-        let message = format!("{message}, which {} at `{place}` needs", user.object);
+        let message = format!("{message}; {} reads it", user.object);
         Finding::new(rule.code, severity, scene.name(), self.seen.secret.path(key), message)
             .about(user.object.clone())
     }

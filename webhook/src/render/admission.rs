@@ -4,10 +4,8 @@ use std::fmt::Write as _;
 
 use lasthop_contract::text::escape;
 
+use super::wrap::{WIDTH, wrap};
 use crate::finding::{Finding, Severity};
-
-/// A terminal's width.
-const WIDTH: usize = 80;
 
 /// The longest warning, in bytes: clients may cut longer ones.
 const LONGEST: usize = 240;
@@ -43,9 +41,12 @@ fn error(text: &mut String, finding: &Finding) {
         [] => writeln!(text, "\n{}", finding.code),
         _ => writeln!(text, "\n{} {}", finding.code, finding.path),
     };
-    wrap(text, "  ", "  ", &finding.message);
-    if !finding.help.is_empty() {
-        wrap(text, "  help: ", "        ", &finding.help);
+    for line in wrap(&finding.message, WIDTH - 2) {
+        let _infallible = writeln!(text, "  {line}");
+    }
+    for (number, line) in wrap(&finding.help, WIDTH - 8).iter().enumerate() {
+        let lead = if number == 0 { "help: " } else { "      " };
+        let _infallible = writeln!(text, "  {lead}{line}");
     }
     if let Some(yaml) = &finding.suggestion {
         text.push('\n');
@@ -53,46 +54,6 @@ fn error(text: &mut String, finding: &Finding) {
             let _infallible = writeln!(text, "      {line}");
         }
     }
-}
-
-/// Breaks `words` into lines of at most a terminal's width. What stands in backticks is for copying,
-/// so it is broken only where it would not fit into a line of its own.
-fn wrap(text: &mut String, first: &str, rest: &str, words: &str) {
-    let mut line = first.to_owned();
-    let mut is_empty = true;
-    for word in unbroken(words) {
-        let length = line.chars().count() + word.chars().count() + usize::from(!is_empty);
-        if !is_empty && length > WIDTH {
-            let _infallible = writeln!(text, "{line}");
-            rest.clone_into(&mut line);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    let _infallible = writeln!(text, "{line}");
-}
-
-/// The pieces of a text that are not broken: its words, and as one piece what stands in backticks.
-fn unbroken(words: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let (mut start, mut quoted) = (0, false);
-    for (at, character) in words.char_indices() {
-        match character {
-            '`' => quoted = !quoted,
-            ' ' if !quoted => {
-                pieces.push(words.get(start..at).unwrap_or_default());
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    pieces.push(words.get(start..).unwrap_or_default());
-    pieces.retain(|piece| !piece.is_empty());
-    pieces
 }
 
 /// The warnings among `findings`: a line each, the code first. After the twelfth a line says how many

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::wrap::{WIDTH, wrap};
 use crate::rules::{self, Rule};
 
 /// `docs/rules.md`: every rule, an anchor a code.
@@ -49,10 +50,10 @@ pub fn page(rule: &Rule) -> String {
             text
         })
     };
-    let cure = if is_yaml(cure) { indent(cure) } else { wrap(cure) };
+    let cure = if is_yaml(cure) { indent(cure) } else { wrapped(cure) };
     format!(
         "{code} {name}: {summary}\n\n{}\nExample:\n\n{}\nCure:\n\n{cure}",
-        wrap(why),
+        wrapped(why),
         indent(example)
     )
 }
@@ -65,21 +66,6 @@ pub fn index() -> String {
     })
 }
 
-fn wrap(words: &str) -> String {
-    let mut text = String::new();
-    let mut column = 0;
-    for word in words.split_whitespace() {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > 80 {
-            text.push('\n');
-            column = 0;
-        } else if column > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += length;
-    }
-    text.push('\n');
-    text
+fn wrapped(words: &str) -> String {
+    wrap(words, WIDTH).iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat()
 }

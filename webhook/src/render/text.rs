@@ -4,6 +4,7 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::Report;
+use super::wrap::{WIDTH, wrap};
 use crate::documents::{Failure, Place};
 use crate::finding::{Finding, Severity};
 
@@ -70,7 +71,7 @@ fn block(finding: &Finding, place: &Place<'_>, colour: Colour) -> String {
 
 /// The help, with the corrected YAML below it.
 fn help(finding: &Finding) -> String {
-    let mut help = finding.help.clone();
+    let mut help = wrap(&finding.help, WIDTH).join("\n");
     for line in finding.suggestion.iter().flat_map(|yaml| yaml.lines()) {
         help.push_str("\n  ");
         help.push_str(line);

@@ -14,7 +14,7 @@ use super::Rule;
 use super::host_not_covered::{Coverage, coverage};
 use crate::check::{Own, Pair, Scene, SeenSecret, Setting, User};
 use crate::finding::{Finding, Severity};
-use crate::reference::{Reference, Role};
+use crate::reference::Role;
 
 mod bytes;
 mod chain;
@@ -106,7 +106,7 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
             problems.extend(reading.problems.iter().cloned());
             problems.extend(reading.problems_at(now));
             let key = reading.form.unwrap_or(Form::Tls).chain_key();
-            problems.extend(reading.chain.first().and_then(|leaf| leaf.wrong_for_server(key)));
+            problems.extend(reading.leaf().and_then(|leaf| leaf.wrong_for_server(key)));
         }
         Role::SidecarClientCa => {
             let trust = credential::read_authorities(&secret.data);
@@ -162,7 +162,7 @@ fn severity(problem: &Problem, pair: &Pair<'_>, now: i64) -> Option<Severity> {
 /// Nobody reads the Secret, so nothing breaks; but whoever keeps a chain and a key under this type
 /// means to serve them. A CA's own Secret has the type too.
 fn severity_unused(problem: &Problem, own: &Own) -> Option<Severity> {
-    let is_ca = own.secret.reading().chain.first().is_some_and(|leaf| leaf.is_ca);
+    let is_ca = own.secret.reading().leaf().is_some_and(|leaf| leaf.is_ca);
     let awaited = own.maker.found().is_some() && own.secret.is_placeholder();
     if is_ca || awaited || own.secret.secret.written_by().is_some() {
         return None;
@@ -173,7 +173,7 @@ fn severity_unused(problem: &Problem, own: &Own) -> Option<Severity> {
 /// Whether the reader is a controller and the CN is right for all hosts; a sidecar's clients verify
 /// with libraries that have no notion of a CN.
 fn is_covered_by_common_name(pair: &Pair<'_>) -> bool {
-    let Some(leaf) = pair.seen.reading().chain.first() else { return false };
+    let Some(leaf) = pair.seen.reading().leaf() else { return false };
     pair.reference.role == Role::IngressServer
         && pair.reference.hosts.iter().all(|at| {
             matches!(coverage(leaf, &at.host), Coverage::Covered | Coverage::ByCommonName)
@@ -196,9 +196,10 @@ fn help(problem: &Problem, name: &str, namespace: &str) -> String {
 /// Who is hurt, in a phrase.
 fn used_by(users: &[&User]) -> String {
     let Some((first, rest)) = users.split_first() else { return String::new() };
-    let User { object, reference: Reference { path, .. }, .. } = first;
-    match rest.len() {
-        0 => format!("; {object} reads it at `{path}`"),
-        more => format!("; {object} reads it at `{path}`, and {more} more do"),
+    let others: std::collections::BTreeSet<_> =
+        rest.iter().map(|user| &user.object).filter(|object| **object != first.object).collect();
+    match others.len() {
+        0 => format!("; {} reads it", first.object),
+        more => format!("; {} and {more} more read it", first.object),
     }
 }

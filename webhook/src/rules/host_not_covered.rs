@@ -77,7 +77,7 @@ pub(super) fn uncovered(
         if pair.user.is_some() && scene.setting == Setting::Files {
             continue;
         }
-        let Some(certificate) = pair.seen.reading().chain.first() else { continue };
+        let Some(certificate) = pair.seen.reading().leaf() else { continue };
         let hosts = pair.reference.hosts.iter();
         let hosts = hosts.filter(|at| !super::placeholder::is_placeholder(&at.host));
         let hosts = hosts.filter(|at| coverage(certificate, &at.host) == wanted);
@@ -93,11 +93,20 @@ fn judge(scene: &Scene) -> Vec<Finding> {
         let message = format!("the certificate in Secret `{secret}` does not cover `{host}`");
         let key = pair.seen.reading().form.map_or("tls.crt", |form| form.chain_key());
         let help = format!(
-            "{}; issue it with `subjectAltName=DNS:{host}`, or name the Secret that has it",
-            names(certificate)
+            "{}; issue it with `{}`, or name the Secret that has it",
+            names(certificate),
+            san(certificate, &host)
         );
         pair.finding(scene, &RULE, (&at.path, key), &message).help(help)
     })
+}
+
+/// The extension of a certificate for `host` beside what it is for now, where that is not too much.
+pub(super) fn san(certificate: &Certificate, host: &str) -> String {
+    let names: Vec<String> =
+        certificate.dns_names().chain([host]).map(|name| format!("DNS:{}", escape(name))).collect();
+    let few = if names.len() <= 4 { names.join(",") } else { format!("...,DNS:{host}") };
+    format!("subjectAltName={few}")
 }
 
 /// What the certificate is for, in a phrase.

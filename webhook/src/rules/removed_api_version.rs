@@ -73,17 +73,18 @@ fn v1(object: &Object) -> Value {
     let class = "kubernetes.io/ingress.class";
     let annotations = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
     let class = annotations.and_then(|annotations| annotations.shift_remove(class));
-    let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return value };
-    if let Some(backend) = spec.shift_remove("backend") {
-        spec.insert("defaultBackend".to_owned(), backend_v1(&backend));
-    }
-    if let Some(class) = class
-        && !spec.contains_key("ingressClassName")
+    if value.pointer("/metadata/annotations") == Some(&json!({}))
+        && let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
     {
-        let rest = std::mem::take(spec);
-        spec.insert("ingressClassName".to_owned(), class);
-        spec.extend(rest);
+        metadata.shift_remove("annotations");
     }
+    let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) else { return value };
+    let class = class.filter(|_| !spec.contains_key("ingressClassName"));
+    let backend = spec.shift_remove("backend").map(|backend| backend_v1(&backend));
+    let rest = std::mem::take(spec);
+    spec.extend(class.map(|class| ("ingressClassName".to_owned(), class)));
+    spec.extend(backend.map(|backend| ("defaultBackend".to_owned(), backend)));
+    spec.extend(rest);
     for rule in spec.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
         let paths = rule.pointer_mut("/http/paths").and_then(Value::as_array_mut);
         for path in paths.into_iter().flatten() {

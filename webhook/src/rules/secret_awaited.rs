@@ -38,7 +38,7 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     };
     let reference = &sight.reference;
     let name = escape(&reference.secret);
-    let message = format!("Secret `{name}` does not exist yet, {} is to make it", words(maker));
+    let message = format!("Secret `{name}` does not exist yet; {}", words(maker));
     let help = format!(
         "`kubectl get certificate -n {}` shows how far it is",
         escape(&reference.namespace)
@@ -47,9 +47,9 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
 }
 
 /// What makes the Secret, in a phrase.
-pub(super) fn words(maker: &Maker) -> String {
+fn words(maker: &Maker) -> String {
     match maker {
-        Maker::Annotation(name) => format!("what annotation `{}` asks for", escape(name)),
-        Maker::Object(object) => escape(&object.to_string()),
+        Maker::Annotation(name) => format!("annotation `{}` asks for it", escape(name)),
+        Maker::Object(object) => format!("{} makes it", escape(&object.to_string())),
     }
 }

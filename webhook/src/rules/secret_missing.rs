@@ -6,6 +6,8 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::{Nearest, Scene, Setting, Sight};
 use crate::finding::Finding;
+use crate::path::Step;
+use crate::reference::Role;
 use crate::surroundings::Sighting;
 
 pub(crate) static RULE: Rule = Rule {
@@ -66,11 +68,24 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
         (Sighting::Unknown(_), _) => return None,
     };
     let finding = finding.help(help(scene, sight));
-    match &sight.nearest {
-        Some(Nearest { namespace, name }) if *namespace == reference.namespace => {
+    match (&sight.nearest, reference.path.steps().last()) {
+        (Some(Nearest { namespace, name }), Some(Step::Key(field)))
+            if *namespace == reference.namespace && field == "secretName" =>
+        {
             Some(finding.suggest(format!("secretName: {}", escape(name))))
         }
         _ => Some(finding),
+    }
+}
+
+/// The kind and the contents of a Secret for this role, as `kubectl create secret` takes them.
+fn creation(role: Role, name: &str) -> (String, &'static str) {
+    match role {
+        Role::IngressServer | Role::SidecarServer => {
+            (format!("tls {name}"), "--cert=FILE --key=FILE")
+        }
+        Role::SidecarClientCa => (format!("generic {name}"), "--from-file=ca.crt=FILE"),
+        Role::SidecarClientCrl => (format!("generic {name}"), "--from-file=ca.crl=FILE"),
     }
 }
 
@@ -87,12 +102,14 @@ fn help(scene: &Scene, sight: &Sight) -> String {
             format!(
                 "there is `{near}` in namespace `{there}`, but this {kind} reads Secrets of namespace \
                  `{namespace}` only: create `{name}` there, or move the {kind} to namespace `{there}` and \
-                 write `secretName: {near}`"
+                 name `{near}`"
             )
         }
         None => format!(
             "create it first, or apply again once it is there: \
-             `kubectl create secret tls {name} -n {namespace} --cert=FILE --key=FILE`"
+             `kubectl create secret {} -n {namespace} {}`",
+            creation(reference.role, &name).0,
+            creation(reference.role, &name).1,
         ),
     }
 }

@@ -4,7 +4,7 @@ use lasthop_contract::problem::Code;
 use lasthop_contract::text::escape;
 
 use super::Rule;
-use super::host_not_covered::{Coverage, uncovered};
+use super::host_not_covered::{Coverage, san, uncovered};
 use crate::check::Scene;
 use crate::finding::Finding;
 
@@ -43,8 +43,8 @@ fn judge(scene: &Scene) -> Vec<Finding> {
             escape(&host)
         );
         let help = format!(
-            "a wildcard stands for exactly one label; issue the certificate with `subjectAltName=DNS:{}`",
-            escape(&host)
+            "a wildcard stands for exactly one label; issue the certificate with `{}`",
+            san(certificate, &escape(&host))
         );
         let key = pair.seen.reading().form.map_or("tls.crt", |form| form.chain_key());
         pair.finding(scene, &RULE, (&at.path, key), &message).help(help)
