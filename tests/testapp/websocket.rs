@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
@@ -26,6 +26,7 @@ pub(crate) fn upgrade(
     upgrades: &TaskTracker,
 ) -> Response<BoxBody<Bytes, std::convert::Infallible>> {
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let key = key.filter(|_| is_asked_for(request.headers()));
     let Some(accept) = key.map(accept) else {
         return text(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket\n");
     };
@@ -42,6 +43,15 @@ pub(crate) fn upgrade(
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     response
+}
+
+/// Without `Connection: Upgrade` the word `Upgrade` is meant for somebody else (RFC 9110, 7.8).
+fn is_asked_for(headers: &HeaderMap) -> bool {
+    let has = |name: HeaderName, word: &str| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|it| it.trim().eq_ignore_ascii_case(word))
+    };
+    has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket")
 }
 
 fn accept(key: &[u8]) -> HeaderValue {
