@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::admit;
+use crate::admit::{self, Rejected};
 use crate::forward;
 use crate::handshake::{self, Failed, Failure};
 use crate::listener::{Process, Terminator};
@@ -152,7 +152,11 @@ async fn connection(
             drop(generation);
             forward::forward(admitted, terminator, process).await;
         }
-        Err(failed) => tell(&failed, peer, &terminator, &process),
+        Err(rejected) => {
+            let Rejected { failed, stream } = *rejected;
+            tell(&failed, peer, &terminator, &process);
+            handshake::close(stream).await;
+        }
     }
 }
 

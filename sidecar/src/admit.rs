@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use lasthop_contract::client_policy::{ClientAuth, ClientIdentity, Refusal, RefusalReason};
+use lasthop_contract::tls::SniMatch;
 use rustls::{HandshakeKind, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
@@ -16,7 +17,6 @@ use crate::handshake::{Failed, Failure, Secured};
 use crate::listener::Terminator;
 use crate::telemetry::clock;
 use crate::trusted_proxies::Trust;
-use lasthop_contract::tls::SniMatch;
 
 /// A connection that may speak.
 #[derive(Debug)]
@@ -34,6 +34,13 @@ pub(crate) struct Admitted {
     pub(crate) sni: Option<String>,
     pub(crate) version: &'static str,
     pub(crate) cipher: &'static str,
+}
+
+/// A connection that may not speak.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    pub(crate) failed: Failed,
+    pub(crate) stream: TlsStream<TcpStream>,
 }
 
 /// The protocol that was agreed on (RFC 7301).
@@ -60,7 +67,7 @@ pub(crate) fn admit(
     peer: SocketAddr,
     generation: &Generation,
     terminator: &Terminator,
-) -> Result<Admitted, Failed> {
+) -> Result<Admitted, Box<Rejected>> {
     let Secured { stream, verified } = secured;
     let (_, session) = stream.get_ref();
     let sni = session.server_name().map(ToOwned::to_owned);
@@ -71,7 +78,10 @@ pub(crate) fn admit(
     let presented = session.peer_certificates().unwrap_or_default();
     let client = match identity(presented, verified, generation) {
         Ok(client) => client,
-        Err(refusal) => return Err(Failed { reason: Failure::Refused(refusal), sni }),
+        Err(refusal) => {
+            let failed = Failed { reason: Failure::Refused(refusal), sni };
+            return Err(Box::new(Rejected { failed, stream }));
+        }
     };
     let chain = presented.get(1..).unwrap_or_default().to_vec();
     let protocol = if session.alpn_protocol() == Some(b"h2") { Alpn::H2 } else { Alpn::Http1 };

@@ -124,7 +124,6 @@ impl Application {
         let stream = self.connect().await?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HEAD_BYTES)
-            .max_headers(limits::HEADERS)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(DialError::Protocol)?;
@@ -133,6 +132,11 @@ impl Application {
             let _told = connection.with_upgrades().await;
         });
         Ok(sender)
+    }
+
+    /// Takes the HTTP/2 connection out of use: it takes no further streams.
+    pub(crate) async fn retire_http2(&self) {
+        *self.shared.lock().await = None;
     }
 
     /// The HTTP/2 connection, made if there is none.

@@ -282,9 +282,19 @@ fn explain(error: &io::Error, judged: Option<Judged>) -> Failure {
     }
 }
 
+/// Closes a connection that came through its handshake and is refused all the same. There is no
+/// alert to send any more but the one that ends every connection (RFC 8446, 6.1).
+pub(crate) async fn close(mut stream: TlsStream<TcpStream>) {
+    let deadline = Instant::now() + limits::LINGER;
+    if let Ok(Ok(())) = timeout_at(deadline, stream.shutdown()).await {
+        let (stream, _session) = stream.into_inner();
+        linger(stream).await;
+    }
+}
+
 /// Closes so that the client gets to read what was last written: a socket that is closed with
 /// unread bytes resets the connection, which overtakes the alert.
-pub(crate) async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: TcpStream) {
     if stream.shutdown().await.is_err() {
         return;
     }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lasthop_contract::problem::Gravity;
 use lasthop_contract::sidecar_config::LogLevel;
+use lasthop_contract::text::escape;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
@@ -27,6 +29,7 @@ use crate::telemetry::clock;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalGate;
+use crate::trouble::Trouble;
 
 /// How a run ended; the codes are those of sysexits(3) and are promised in `--help`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,6 +76,9 @@ pub fn run(settings: &Settings) -> Exit {
             return Exit::Usage;
         }
     };
+    if settings.purpose == Purpose::Check {
+        return check(&plan);
+    }
     let (log, writer) = match Log::to(io::stdout(), settings.config.log_level) {
         Ok(started) => started,
         Err(error) => {
@@ -83,25 +89,52 @@ pub fn run(settings: &Settings) -> Exit {
     if let Err(refused) = hardened {
         log.warn("the process could not be protected in full").text("reason", &refused).write();
     }
-    let exit = match load(&plan, &log) {
-        Err(exit) => exit,
-        Ok(_loaded) if settings.purpose == Purpose::Check => {
-            log.info("the configuration and its Secrets are good").write();
-            Exit::Ended
-        }
+    let loaded = load(&plan, |listener, trouble| reload::tell(&log, Some(listener), trouble));
+    let exit = match loaded {
         Ok(loaded) => serve(&plan, loaded, &log).unwrap_or_else(|exit| exit),
+        Err(exit) => {
+            log.error("a Secret cannot be used, ending").write();
+            exit
+        }
     };
     writer.finish();
     exit
 }
 
+/// Says to a person whether `plan` could be served.
+#[expect(clippy::print_stdout, reason = "the answer to `--check-config`")]
+fn check(plan: &Plan) -> Exit {
+    let checked = load(plan, |listener, trouble| {
+        let weight = match trouble.gravity() {
+            Gravity::Fatal => "error",
+            Gravity::Weakness => "warning",
+            Gravity::Notice => "note",
+        };
+        let code = trouble.code().map(|code| format!("[{code}]")).unwrap_or_default();
+        println!(
+            "{weight}{code}: listener {listener}, Secret `{}`: {trouble}",
+            escape(&trouble.secret)
+        );
+        if let Some(help) = trouble.help() {
+            println!("  help: {help}");
+        }
+    });
+    match checked {
+        Ok(loaded) => {
+            println!("good: {} TLS listener(s), every Secret can be used", loaded.len());
+            Exit::Ended
+        }
+        Err(exit) => exit,
+    }
+}
+
 type Loaded = Vec<(TerminatePlan, Keeper, Generation)>;
 
-/// Reads the Secrets of all listeners, and says everything that is wrong with any.
-fn load(plan: &Plan, log: &Log) -> Result<Loaded, Exit> {
+/// Reads the Secrets of all listeners, and tells everything that is wrong with any.
+fn load(plan: &Plan, mut tell: impl FnMut(&str, &Trouble)) -> Result<Loaded, Exit> {
     let now = clock::now().seconds();
     let mut loaded = Vec::new();
-    let mut complete = true;
+    let mut failed = None;
     for terminate in &plan.terminate {
         let listener = terminate.listen.port().to_string();
         let troubles = match Keeper::load(terminate, Arc::new(Witness), now) {
@@ -110,19 +143,19 @@ fn load(plan: &Plan, log: &Log) -> Result<Loaded, Exit> {
                 troubles
             }
             Err(troubles) => {
-                complete = false;
+                let is_unsafe = troubles.iter().any(Trouble::is_unsafe);
+                failed = if is_unsafe { Some(Exit::Usage) } else { failed.or(Some(Exit::Secret)) };
                 troubles
             }
         };
         for trouble in &troubles {
-            reload::tell(log, Some(&listener), trouble);
+            tell(&listener, trouble);
         }
     }
-    if complete {
-        return Ok(loaded);
+    match failed {
+        None => Ok(loaded),
+        Some(exit) => Err(exit),
     }
-    log.error("a Secret cannot be used, ending").write();
-    Err(Exit::Secret)
 }
 
 fn serve(plan: &Plan, loaded: Loaded, log: &Log) -> Result<Exit, Exit> {
@@ -228,8 +261,9 @@ fn bind(
     });
     match bound {
         Ok((listener, address)) => {
+            let port = address.port().to_string();
             log.info("listening")
-                .display("listener", address.port())
+                .text("listener", if mode == "status" { mode } else { &port })
                 .text("mode", mode)
                 .display("address", address)
                 .write();

@@ -94,7 +94,8 @@ impl Status {
     fn detail(&self, ready: Readiness) -> String {
         let terminators = self.terminators.iter().map(|terminator| of_terminator(terminator));
         let others = self.others.iter().map(|(mode, address)| {
-            let listener = address.port().to_string();
+            let port = address.port().to_string();
+            let listener = if *mode == "status" { mode } else { port.as_str() };
             json!({ "listener": listener, "mode": mode, "address": address })
         });
         let listeners: Vec<Value> = terminators.chain(others).collect();

@@ -74,6 +74,11 @@ impl Trouble {
         }
     }
 
+    /// Whether the configuration asks for something unsafe of a Secret that is good in itself.
+    pub(crate) fn is_unsafe(&self) -> bool {
+        matches!(self.what, What::Policy { .. })
+    }
+
     /// Whether it comes and goes with time, so that it is asked for when it is told.
     pub(crate) fn is_of_the_moment(&self) -> bool {
         let What::Problem(problem) = &self.what else { return false };

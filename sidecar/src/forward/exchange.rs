@@ -266,6 +266,7 @@ async fn over_http2(
             None => return Err(error.into_error().into()),
         },
     };
+    terminator.application.retire_http2().await;
     let mut sender = terminator.application.http2().await.map_err(Failure::Dial)?;
     match sender.try_send_request(unsent).await {
         Ok(response) => Ok(Answer { response, lease: None }),

@@ -55,7 +55,7 @@ pub(super) async fn serve(admitted: Admitted, terminator: Arc<Terminator>, proce
 fn h1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // hyper's own timeout does not tell a slow head from an idle connection; `drive` does.
-    builder.header_read_timeout(None).max_buf_size(limits::HEAD_BYTES).max_headers(limits::HEADERS);
+    builder.header_read_timeout(None).max_buf_size(limits::HEAD_BYTES);
     builder
 }
 

@@ -1,0 +1,202 @@
+//! The flags, as clap reads them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, ValueEnum};
+use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use lasthop_contract::sidecar_config::{Drain, Forward, LogLevel, Protocol, SECRETS_ROOT};
+
+use super::help;
+use crate::limits;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lasthop-sidecar",
+    version,
+    about = help::ABOUT,
+    long_about = help::ABOUT,
+    override_usage = help::USAGE,
+    after_long_help = help::AFTER,
+    after_help = help::AFTER_SHORT,
+    max_term_width = 100
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) document: DocumentArgs,
+    #[command(flatten)]
+    pub(super) listener: ListenerArgs,
+    #[command(flatten)]
+    pub(super) clients: ClientArgs,
+    #[command(flatten)]
+    pub(super) process: ProcessArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Configuration document")]
+pub(super) struct DocumentArgs {
+    /// Read the configuration (JSON) from this file
+    ///
+    /// It is the document that the webhook writes. Without this option and without --listen, the
+    /// environment variable `LASTHOP_CONFIG` holds the document itself.
+    #[arg(long, value_name = "FILE", conflicts_with = "listen")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Where the Secrets are that the document names
+    #[arg(long, value_name = "DIR", default_value = SECRETS_ROOT)]
+    pub(super) secrets_root: PathBuf,
+
+    /// Listen on this address instead of the configured ones; the ports stay
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) bind: Option<IpAddr>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "One listener by flags")]
+pub(super) struct ListenerArgs {
+    /// Take TLS connections here; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR:PORT", requires = "forward", requires = "tls_secret")]
+    pub(super) listen: Option<SocketAddr>,
+
+    /// The application, which must listen on loopback
+    #[arg(long, value_name = "ADDR:PORT", requires = "listen", value_parser = forward)]
+    pub(super) forward: Option<Forward>,
+
+    /// Directory with certificate chain and private key; several are chosen by SNI
+    ///
+    /// It is laid out as kubelet mounts a Secret: tls.crt and tls.key, or cert and key, or
+    /// client.crt and client.key. The first one also serves clients without or with unknown server
+    /// name. Changes are taken up within a second.
+    #[arg(long, value_name = "DIR", requires = "listen", num_args = 1.., value_delimiter = ',')]
+    pub(super) tls_secret: Vec<PathBuf>,
+
+    /// What the application speaks
+    #[arg(long, value_name = "PROTOCOL", requires = "listen", value_enum, default_value = "http")]
+    pub(super) protocol: ProtocolArg,
+
+    /// Whose X-Forwarded-* and Forwarded headers are believed and extended
+    ///
+    /// Client patterns, address ranges (10.0.0.0/8), or the word allowed-clients, with commas
+    /// between them. From everybody else these headers are taken out.
+    #[arg(long, value_name = "WHO,…", requires = "listen", value_delimiter = ',')]
+    pub(super) trusted_proxies: Vec<String>,
+
+    /// What the application is told of the client: none, xfcc, rfc9440, aws
+    #[arg(
+        long,
+        value_name = "KIND,…",
+        requires = "listen",
+        value_delimiter = ',',
+        default_value = "xfcc"
+    )]
+    pub(super) identity_headers: Vec<IdentityArg>,
+
+    /// Answer plain HTTP on this port with a redirect to https on the same host
+    #[arg(long, value_name = "PORT", requires = "listen")]
+    pub(super) redirect_port: Option<u16>,
+
+    /// The port that the redirect leads to [default: the port of --listen]
+    #[arg(long, value_name = "PORT", requires = "redirect_port")]
+    pub(super) redirect_https_port: Option<u16>,
+
+    /// Forward to an application that is not on loopback, over a network, unencrypted
+    #[arg(long)]
+    pub(super) unsafe_target: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Client certificates")]
+pub(super) struct ClientArgs {
+    /// Whether clients present a certificate [default: required with a CA, else none]
+    #[arg(long, value_name = "WHETHER", requires = "listen", value_enum)]
+    pub(super) client_auth: Option<ClientAuthArg>,
+
+    /// Directory with the CAs that client certificates must chain to (ca.crt, cacert, trusted.crt)
+    #[arg(long, value_name = "DIR", requires = "listen")]
+    pub(super) client_ca_secret: Option<PathBuf>,
+
+    /// Directory with revocation lists (ca.crl, crl, crl.pem)
+    #[arg(long, value_name = "DIR", requires = "client_ca_secret")]
+    pub(super) client_crl_secret: Option<PathBuf>,
+
+    /// What a revocation list past its time does
+    #[arg(long, value_name = "WHAT", requires = "client_crl_secret", value_enum)]
+    pub(super) client_crl_expired: Option<CrlExpiredArg>,
+
+    /// Extended key usages that are taken [default: either; client where * is allowed]
+    #[arg(long, value_name = "USAGE", requires = "listen", value_enum)]
+    pub(super) client_eku: Option<ClientEkuArg>,
+
+    /// Which holders of a good certificate may come in; required with a CA
+    ///
+    /// dns:NAME, dns:*.NAME (one label), uri:URI, ip:ADDRESS, email:ADDRESS, cn:NAME (only where
+    /// there is no SAN), sha256:HEX of the certificate, spki:HEX of its key, with commas between
+    /// them; * alone takes every client of the CA.
+    #[arg(long, value_name = "PATTERN,…", requires = "listen", value_delimiter = ',')]
+    pub(super) allowed_clients: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Process")]
+pub(super) struct ProcessArgs {
+    /// Answer /livez, /readyz and /metrics here, in plain HTTP [default: [::]:15443]
+    #[arg(long, value_name = "ADDR:PORT", requires = "listen")]
+    pub(super) status_listen: Option<SocketAddr>,
+
+    /// How much is logged, as JSON on standard output
+    #[arg(long, value_name = "LEVEL", requires = "listen", value_enum, default_value = "info")]
+    pub(super) log_level: LogLevelArg,
+
+    /// Seconds after SIGTERM for which new connections are still taken
+    #[arg(long, value_name = "SECONDS", requires = "listen", default_value_t = Drain::default().delay_seconds)]
+    pub(super) drain_delay: u32,
+
+    /// Seconds after that delay at which what is still open is cut
+    #[arg(long, value_name = "SECONDS", requires = "listen", default_value_t = Drain::default().timeout_seconds)]
+    pub(super) drain_timeout: u32,
+
+    /// Connections open at once; further ones are closed
+    #[arg(long, value_name = "NUMBER", default_value_t = limits::MAX_CONNECTIONS)]
+    pub(super) max_connections: usize,
+
+    /// Read everything, say what is wrong, serve nothing
+    #[arg(long)]
+    pub(super) check_config: bool,
+}
+
+macro_rules! mirrored {
+    ($name:ident => $target:ident { $($variant:ident),+ }) => {
+        #[derive(Clone, Copy, Debug, ValueEnum)]
+        pub(super) enum $name { $($variant),+ }
+        impl From<$name> for $target {
+            fn from(value: $name) -> Self {
+                match value { $($name::$variant => Self::$variant),+ }
+            }
+        }
+    };
+}
+
+mirrored!(ProtocolArg => Protocol { Http, H2c, Tcp });
+mirrored!(ClientAuthArg => ClientAuth { None, Optional, Required });
+mirrored!(ClientEkuArg => ClientEku { Client, Server, Either });
+mirrored!(CrlExpiredArg => CrlExpired { Accept, Refuse });
+mirrored!(LogLevelArg => LogLevel { Error, Warn, Info, Debug });
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum IdentityArg {
+    None,
+    Xfcc,
+    Rfc9440,
+    Aws,
+}
+
+/// A port on localhost, or an address in full.
+fn forward(text: &str) -> Result<Forward, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(Forward::Port(port));
+    }
+    text.parse().map(Forward::Address).map_err(|_syntax| {
+        "neither `PORT` nor `ADDRESS:PORT`; for an application on port 8080 write `127.0.0.1:8080`"
+            .to_owned()
+    })
+}
