@@ -124,6 +124,7 @@ impl Application {
         let stream = self.connect().await?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HEAD_BYTES)
+            .max_header_size(limits::HEAD_BYTES)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(DialError::Protocol)?;

@@ -86,6 +86,7 @@ async fn connection<F>(
         .header_read_timeout(limits::PLAIN_HEAD)
         .keep_alive(keep_alive == KeepAlive::Yes)
         .max_buf_size(limits::PLAIN_HEAD_BYTES)
+        .max_header_size(limits::PLAIN_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

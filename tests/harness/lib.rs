@@ -15,5 +15,7 @@ pub mod pod;
 pub mod process;
 pub mod review;
 pub mod secret_dir;
+pub mod sidecar;
 pub mod skip;
+pub mod tls;
 pub mod webhook;

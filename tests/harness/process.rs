@@ -214,6 +214,11 @@ impl Running {
         self.signal(Signal::INT);
     }
 
+    /// Makes it look at its files again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         let pid =
             i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a child has an id");

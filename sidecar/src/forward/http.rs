@@ -55,7 +55,10 @@ pub(super) async fn serve(admitted: Admitted, terminator: Arc<Terminator>, proce
 fn h1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // hyper's own timeout does not tell a slow head from an idle connection; `drive` does.
-    builder.header_read_timeout(None).max_buf_size(limits::HEAD_BYTES);
+    builder
+        .header_read_timeout(None)
+        .max_buf_size(limits::HEAD_BYTES)
+        .max_header_size(limits::HEAD_BYTES);
     builder
 }
 
@@ -80,7 +83,14 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     let mut record = Box::new(Record::new(&hop, &parts));
     let asked = match prepare(&hop, &mut parts, &incoming) {
         Ok(asked) => asked,
-        Err(bad) => return own(bad.status, bad.text, record),
+        Err(bad) => {
+            let mut response = own(bad.status, bad.text, record);
+            if hop.protocol == Alpn::Http1 {
+                // Who writes such requests may mean something else by what follows.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            return response;
+        }
     };
     let client = if asked.websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
     parts.extensions.clear();
