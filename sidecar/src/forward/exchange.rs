@@ -1,6 +1,7 @@
 //! One request to the application and one answer back, over the pool, with the retries that lose
 //! and double nothing.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -249,9 +250,21 @@ fn repeatable(request: &Request<RequestBody>, meter: &Arc<Meter>) -> Option<Requ
     Some(again)
 }
 
-/// Whether the connection ended without a byte of an answer.
+/// Whether the connection ended before the head of the answer was there.
 fn died(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_closed() || error.is_canceled()
+    let broken = std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::NotConnected
+                    | io::ErrorKind::UnexpectedEof
+            )
+        });
+    broken || error.is_incomplete_message() || error.is_closed() || error.is_canceled()
 }
 
 async fn over_http2(
