@@ -104,9 +104,9 @@ impl Live {
         Ok(())
     }
 
-    /// What the API server would store of `asked` if nobody changed it: the stored pod less what
-    /// lasthop put there cannot be told apart from defaults in any other way than by asking.
-    pub(crate) fn create_dry_without_webhook(&self, asked: &Value, _stored: &Value) -> Value {
+    /// What the API server would store of `asked` if it did not ask for the sidecar: its defaults are
+    /// no work of lasthop.
+    pub(crate) fn create_dry_without_webhook(&self, asked: &Value) -> Value {
         let mut plain = asked.clone();
         plain["metadata"]["annotations"] = Value::Null;
         let answer = self
@@ -115,7 +115,7 @@ impl Live {
             .run();
         let mut answer: Value =
             serde_json::from_str(&answer.stdout).unwrap_or_else(|_| asked.clone());
-        answer["metadata"] = asked["metadata"].clone();
+        answer["metadata"]["annotations"] = asked["metadata"]["annotations"].clone();
         answer
     }
 

@@ -134,10 +134,10 @@ impl Stage {
 
     /// The pod to hold the stored one against: the API server fills in defaults of its own, which
     /// are no work of the webhook.
-    pub(crate) fn without_sidecar(&self, asked: &Value, stored: &Value) -> Value {
+    pub(crate) fn without_sidecar(&self, asked: &Value) -> Value {
         match self {
             Self::Embedded { .. } => asked.clone(),
-            Self::Cluster(live) => live.create_dry_without_webhook(asked, stored),
+            Self::Cluster(live) => live.create_dry_without_webhook(asked),
         }
     }
 
@@ -177,7 +177,7 @@ fn review_of(object: &Value) -> Value {
             "kind": { "group": group, "version": version, "kind": kind },
             "resource": { "group": group, "version": version, "resource": plural },
             "name": object["metadata"]["name"],
-            "namespace": object["metadata"]["namespace"],
+            "namespace": object["metadata"]["namespace"].as_str().unwrap_or("default"),
             "operation": "CREATE",
             "userInfo": { "username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"] },
             "object": object,

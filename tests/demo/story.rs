@@ -1,5 +1,6 @@
 //! The story, step by step. Each step looks at what it shows, and ends the story where it is wrong.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -83,7 +84,7 @@ fn excerpt(file: &Path, from: &str, until: &str) -> Result<String> {
 }
 
 fn inject(terminal: &mut Terminal, stage: &Stage, folder: &Path) -> Result<Value> {
-    terminal.step("A Deployment with three annotations gets the sidecar into its pods");
+    terminal.step("An annotated Deployment gets the sidecar into its pods");
     let example = Path::new(HTTPBIN).join("workload.yaml");
     let objects = documents(&example)?;
     let mut deployment = objects.into_iter().next().context("the example holds a Deployment")?;
@@ -103,18 +104,44 @@ fn inject(terminal: &mut Terminal, stage: &Stage, folder: &Path) -> Result<Value
     let pod = pod_of(&deployment);
     let stored = stage.create_pod(&pod)?;
     terminal.say("What the webhook changed in the pod:");
-    let before = stage.without_sidecar(&pod, &stored);
-    let [before, after] = [before, shortened(&stored)].map(|it| serde_saphyr::to_string(&it));
+    let before = stage.without_sidecar(&pod);
+    let [before, after] =
+        [before, shortened(&stored)].map(|pod| serde_saphyr::to_string(&as_applied(&pod)));
     terminal.diff(&golden::diff(&before?, &after?));
     Ok(stored)
+}
+
+/// The pod without what an API server adds to every object, its keys in order.
+fn as_applied(pod: &Value) -> Value {
+    let mut pod = sorted(pod);
+    for field in
+        ["creationTimestamp", "generation", "managedFields", "name", "resourceVersion", "uid"]
+    {
+        pod["metadata"].as_object_mut().and_then(|metadata| metadata.remove(field));
+    }
+    pod.as_object_mut().and_then(|pod| pod.remove("status"));
+    pod
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Object(members) => {
+            let members: BTreeMap<&String, Value> =
+                members.iter().map(|(key, it)| (key, sorted(it))).collect();
+            serde_json::json!(members)
+        }
+        other => other.clone(),
+    }
 }
 
 /// The pod with the sidecar's configuration cut short: it is one long line.
 fn shortened(pod: &Value) -> Value {
     let mut pod = pod.clone();
     for list in ["initContainers", "containers"] {
-        let containers = pod["spec"][list].as_array_mut().into_iter().flatten();
-        for variable in containers.filter_map(|it| it["env"].as_array_mut()).flatten() {
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        let variables = containers.into_iter().flatten().filter_map(|it| it.get_mut("env"));
+        for variable in variables.filter_map(Value::as_array_mut).flatten() {
             if variable["name"] == "LASTHOP_CONFIG" {
                 let text: String =
                     variable["value"].as_str().unwrap_or_default().chars().take(60).collect();
@@ -199,7 +226,12 @@ fn let_the_balancer_in(terminal: &mut Terminal, door: Door, cast: &Cast) -> Resu
     let answer = door.request(cast, Some(&cast.alb)).run();
     ensure!(answer.status == 200, "{answer:?}");
     terminal.answer(&format!("HTTP {}", answer.status));
-    terminal.answer(&serde_json::to_string_pretty(&answer.json()["headers"])?);
+    terminal.say("and the application saw:");
+    for (name, values) in answer.json()["headers"].as_object().into_iter().flatten() {
+        for value in values.as_array().into_iter().flatten() {
+            terminal.answer(&format!("  {name}: {}", value.as_str().unwrap_or_default()));
+        }
+    }
     ensure!(
         answer.text().to_lowercase().contains("x-forwarded-client-cert"),
         "the application was told nothing"

@@ -22,10 +22,8 @@ impl Terminal {
 
     #[expect(clippy::unused_self, reason = "only who has the terminal may write to it")]
     fn line(&self, text: &str) {
-        // A closed pipe ends the story early and quietly, as it does for any command.
-        if writeln!(stdout(), "{text}").is_err() {
-            std::process::exit(0);
-        }
+        // Where nobody reads on, the story ends in order all the same.
+        drop(writeln!(stdout(), "{text}"));
     }
 
     /// A new chapter, numbered.
@@ -61,9 +59,10 @@ impl Terminal {
         }
     }
 
-    /// A line of a log, with the word that matters.
+    /// A line of the JSON log, broken where its members end, with the word that matters.
     pub(crate) fn log(&self, line: &str, word: &str) {
-        for line in wrap(line, 92) {
+        let members = line.replace(",\"", ", \"");
+        for line in wrap(&members, 92) {
             self.line(&format!("   {}", line.replace(word, &self.paint("33;1", word))));
         }
     }

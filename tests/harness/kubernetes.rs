@@ -1,4 +1,5 @@
-//! A real API server (`scripts/cluster up api`), one for all the tests of a file, and kubectl.
+//! A real API server (`scripts/cluster up api`), one for all the tests of a file, or a real node, and
+//! kubectl.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -27,26 +28,47 @@ impl Cluster {
             skip::this_test(&reason);
             return None;
         }
-        match CLUSTER.get_or_init(Self::start) {
+        match CLUSTER.get_or_init(|| Self::start("api")) {
             Ok(cluster) => Some(cluster),
             Err(reason) => panic!("{reason}"),
         }
     }
 
-    fn start() -> Result<Self, String> {
-        let name = format!("test-{}", std::process::id());
+    /// A whole node, for the one test that asks for it: only one fits on a machine. [`None`]: it
+    /// cannot run here, and the calling test was noted as skipped.
+    pub fn node() -> Option<Self> {
+        if let Some(reason) = cannot_run() {
+            skip::this_test(&reason);
+            return None;
+        }
+        if skip::lacks_root() || skip::lacks(&["containerd", "runc", "nft", "conntrack", "ip"]) {
+            return None;
+        }
+        Some(Self::start("node").unwrap_or_else(|reason| panic!("{reason}")))
+    }
+
+    /// The name by which `scripts/cluster` knows it.
+    pub fn name() -> String {
+        format!("test-{}", std::process::id())
+    }
+
+    fn start(mode: &str) -> Result<Self, String> {
+        let name = Self::name();
         let script = root().join("scripts/cluster");
         // Before the cluster, so that there is no moment in which nobody would take it down.
         let undertaker = Undertaker::start(&script, &name);
         let up = Command::new(&script)
-            .args(["up", "api", "--name", &name])
+            .args(["up", mode, "--name", &name])
             .stdin(Stdio::null())
             .stderr(Stdio::inherit()) // the first time it builds Kubernetes, and shows how far it is
             .output()
             .map_err(|error| format!("{} cannot be started: {error}", script.display()))?;
         let stdout = String::from_utf8_lossy(&up.stdout).into_owned();
         let Some(kubeconfig) = stdout.lines().last().filter(|_| up.status.success()) else {
-            return Err(format!("`scripts/cluster up api` failed with {}:\n{stdout}", up.status));
+            return Err(format!(
+                "`scripts/cluster up {mode}` failed with {}:\n{stdout}",
+                up.status
+            ));
         };
         let kubeconfig = PathBuf::from(kubeconfig);
         let kubectl = kubectl(&kubeconfig)?;

@@ -52,11 +52,16 @@ impl Ports {
         Self::choose(Self { tls: 0, redirect: 0, status: 0, app: 0 })
     }
 
-    /// Writes the ports into a pod template's annotations and its first container.
+    /// Writes the ports into a pod template's first container and, where they are not what they are
+    /// without, into its annotations.
     pub fn write_into(self, template: &mut Value) {
         let annotations = &mut template["metadata"]["annotations"];
-        annotations["lasthop.dev/ports"] = format!("{}:{}", self.tls, self.app).into();
-        annotations["lasthop.dev/status-port"] = self.status.to_string().into();
+        if self.tls != 8443 {
+            annotations["lasthop.dev/ports"] = format!("{}:{}", self.tls, self.app).into();
+        }
+        if self.status != 15443 {
+            annotations["lasthop.dev/status-port"] = self.status.to_string().into();
+        }
         if annotations.get("lasthop.dev/redirect-port").is_some() {
             annotations["lasthop.dev/redirect-port"] = self.redirect.to_string().into();
         }

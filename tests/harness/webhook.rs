@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::kubernetes::{Cluster, root};
-use crate::process::{Program, Running};
+use crate::process::{PATIENCE, Program, Running};
 
 /// A running webhook.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ impl Webhook {
         for configuration in configurations(kubectl, address, &bundle)? {
             apply(kubectl, &configuration)?;
         }
+        wait_until_asked(kubectl)?;
         Ok(Self { running, address, _home: home })
     }
 
@@ -76,6 +78,66 @@ fn apply(kubectl: &dyn Fn(&[&str]) -> Program, object: &Value) -> Result<()> {
     let applied = kubectl(&["apply", "-f", "-"]).input(object.to_string()).run();
     ensure!(applied.status.success(), "{applied}");
     Ok(())
+}
+
+/// A fresh webhook configuration takes the API server a moment, and the two kinds of it are not
+/// taken up together: asks, without storing anything, until both answer.
+fn wait_until_asked(kubectl: &dyn Fn(&[&str]) -> Program) -> Result<()> {
+    let labels = json!({ "lasthop.dev/inject": "enabled", "lasthop.dev/validate": "enforce" });
+    apply(
+        kubectl,
+        &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": PROBE, "labels": labels } }),
+    )?;
+    let deadline = Instant::now() + PATIENCE;
+    let try_out = |object: &Value| {
+        kubectl(&["create", "--dry-run=server", "-o", "json", "-f", "-"])
+            .input(object.to_string())
+            .run()
+    };
+    while try_out(&broken_ingress()).status.success() {
+        ensure!(
+            Instant::now() < deadline,
+            "the API server does not ask the webhook about an Ingress"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    loop {
+        let created = try_out(&annotated_pod());
+        if created.stdout.contains("LASTHOP_CONFIG") {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the webhook does not inject: {created}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+const PROBE: &str = "lasthop-probe";
+
+fn broken_ingress() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": { "name": "probe", "namespace": PROBE },
+        "spec": {
+            "tls": [{ "hosts": ["probe.example"] }, { "secretName": "probe" }],
+            "rules": [{ "host": "probe.example" }],
+        },
+    })
+}
+
+fn annotated_pod() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "probe",
+            "namespace": PROBE,
+            "annotations": { "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "probe" },
+        },
+        "spec": { "containers": [{
+            "name": "app", "image": "app:1", "ports": [{ "containerPort": 8080 }],
+        }] },
+    })
 }
 
 /// The webhook configurations of `manifests/base`, with the URL of a webhook outside the cluster.
