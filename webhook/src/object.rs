@@ -115,6 +115,12 @@ impl Object {
         texts(self.0.pointer("/metadata/labels"))
     }
 
+    /// Whether a controller makes and owns it.
+    pub fn is_controlled(&self) -> bool {
+        let owners = self.list("/metadata/ownerReferences");
+        owners.iter().any(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))
+    }
+
     /// Whether it is on its way out.
     pub fn is_being_deleted(&self) -> bool {
         self.0.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null())

@@ -172,6 +172,11 @@ impl Surroundings {
         namespace: &str,
         name: &str,
     ) -> Option<Nearest> {
+        if let Self::Files(files) = self
+            && !files.may_compare()
+        {
+            return None;
+        }
         let here = self.secret_names(namespace).await;
         if let Some(near) = makers::nearest(name, here.iter().map(String::as_str)) {
             let is_there = self.is_there(namespace, near).await;
@@ -215,7 +220,7 @@ impl Surroundings {
     pub fn counting(&self, looks: &Arc<AtomicUsize>) -> Self {
         match self {
             Self::Cluster(cluster) => Self::Cluster(cluster.counting(looks)),
-            Self::Files(files) => Self::Files(files.clone()),
+            Self::Files(files) => Self::Files(files.anew()),
         }
     }
 }

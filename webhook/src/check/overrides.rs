@@ -10,6 +10,7 @@ use super::ratchet::soften;
 use super::{DryRun, Judgement, Mode, Operation, Subject, Validate};
 use crate::finding::{Finding, Scope, Severity};
 use crate::object::Object;
+use crate::path::FieldPath;
 use crate::rules::{bad_override, secret_in_use, secret_missing};
 use crate::surroundings::Sighting;
 
@@ -25,12 +26,30 @@ pub(super) fn apply(
     validate(subject, namespace, mode, judgement);
 }
 
+/// An annotation of the object, or of the template of its pods, and where it stands.
+struct Wish {
+    text: String,
+    path: FieldPath,
+}
+
+impl Wish {
+    fn of(object: &Object, name: &str) -> Option<Self> {
+        let path = FieldPath::annotation(name);
+        if let Some(text) = object.annotation(name) {
+            return Some(Self { text: text.to_owned(), path });
+        }
+        let (template, pod) = crate::inject::template_of(object)?;
+        let text = pod.annotation(name)?.to_owned();
+        Some(Self { text, path: template.join(&path) })
+    }
+}
+
 /// `lasthop.dev/ignore: "LH206: reason, LH208: reason"`.
 fn ignore(subject: &Subject, judgement: &mut Judgement) {
-    let Some(wish) = subject.object.annotation(IGNORE) else { return };
-    let (ignored, complaints) = read_ignore(wish);
+    let Some(Wish { text, path }) = Wish::of(&subject.object, IGNORE) else { return };
+    let (ignored, complaints) = read_ignore(&text);
     for complaint in complaints {
-        judgement.findings.push(bad_override::on_object(subject, IGNORE, complaint));
+        judgement.findings.push(bad_override::on_object(subject, IGNORE, &path, complaint));
     }
     for (code, reason) in ignored {
         let count = judgement.findings.len();
@@ -84,7 +103,6 @@ fn missing_secret(subject: &Subject, namespace: &Sighting<Object>, judgement: &m
     if subject.dry_run == DryRun::Yes {
         soften(judgement, "a dry-run, the Secret may come with the same apply", is_missing);
     }
-    let own = subject.object.annotation(MISSING_SECRET);
     let labels = namespace.found().map(Object::labels).unwrap_or_default();
     if subject.operation == Operation::Delete {
         let asked = labels.get(MISSING_SECRET) == Some(&"enforce");
@@ -93,7 +111,9 @@ fn missing_secret(subject: &Subject, namespace: &Sighting<Object>, judgement: &m
         }
         return;
     }
-    let Some(wish) = own.or_else(|| labels.get(MISSING_SECRET).copied()) else { return };
+    let own = Wish::of(&subject.object, MISSING_SECRET);
+    let wish = own.as_ref().map(|wish| wish.text.as_str());
+    let Some(wish) = wish.or_else(|| labels.get(MISSING_SECRET).copied()) else { return };
     match Validate::parse(wish) {
         Some(Validate::Enforce) => {}
         Some(Validate::Warn) => soften(judgement, "missing-secret is warn", is_missing),
@@ -104,16 +124,12 @@ fn missing_secret(subject: &Subject, namespace: &Sighting<Object>, judgement: &m
                 judgement.note("ignored", "LH201: missing-secret is off");
             }
         }
-        None if own.is_some() => judgement.findings.push(bad_override::on_object(
-            subject,
-            MISSING_SECRET,
-            complaint(wish),
-        )),
-        None => judgement.findings.push(bad_override::on_namespace(
-            subject,
-            MISSING_SECRET,
-            &complaint(wish),
-        )),
+        None => judgement.findings.push(match &own {
+            Some(Wish { path, .. }) => {
+                bad_override::on_object(subject, MISSING_SECRET, path, complaint(wish))
+            }
+            None => bad_override::on_namespace(subject, MISSING_SECRET, &complaint(wish)),
+        }),
     }
 }
 

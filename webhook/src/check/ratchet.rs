@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::{Judgement, Operation, Scene, Subject};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Scope, Severity};
 
 /// cert-manager puts this label on the Ingresses that answer an ACME challenge.
 const SOLVER: &str = "acme.cert-manager.io/http01-solver";
 
-/// Turns errors that must not refuse into warnings: all of an object on its way out and of an ACME
-/// solver, and those that the object had before this update (same code, same place).
+/// Turns errors that must not refuse into warnings: all of an object on its way out, of an ACME
+/// solver and of what a controller makes after a template, and those that the object had before this update (same code, same place).
 ///
 /// An update that leaves what rules read as it was has no other errors than before, so it passes.
 pub(super) fn apply(subject: &Subject, before: Option<&Scene>, judgement: &mut Judgement) {
@@ -19,6 +19,10 @@ pub(super) fn apply(subject: &Subject, before: Option<&Scene>, judgement: &mut J
     }
     if object.is("networking.k8s.io", "Ingress") && object.labels().contains_key(SOLVER) {
         soften(judgement, "it answers an ACME challenge", |_| true);
+    }
+    if crate::inject::pod_of(object).is_some() && object.is_controlled() {
+        // The template was judged where a person was looking; a rollout or a drain must go on.
+        soften(judgement, "a controller makes it", |it| it.scope == Scope::Configuration);
     }
     let Some(before) = before else { return };
     let known: BTreeSet<_> = crate::rules::run(before)

@@ -415,6 +415,47 @@ fn an_ignored_finding_is_noted_with_its_reason() {
     assert_eq!(codes, ["LH216"], "a code without a reason is complained about");
 }
 
+fn workload(kind: &str, annotations: &Value) -> Value {
+    let mut all = json!({"lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls"});
+    let more = annotations.as_object().unwrap().clone();
+    all.as_object_mut().unwrap().extend(more);
+    let containers = json!([{"name": "web", "ports": [{"containerPort": 8080}]}]);
+    json!({
+        "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"template": {"metadata": {"annotations": all}, "spec": {"containers": containers}}},
+    })
+}
+
+#[test]
+fn a_template_is_judged_where_a_person_is_looking() {
+    let home = namespace(&json!({"lasthop.dev/inject": "enabled"}));
+    let at = "LH201 spec.template.metadata.annotations[lasthop.dev/tls-secret]";
+    let deployment = workload("Deployment", &json!({}));
+    assert_eq!(create(deployment).among([&home]).told(), [format!("error {at}")]);
+    let owner = json!([{"kind": "Deployment", "name": "web", "controller": true}]);
+    let set = with(workload("ReplicaSet", &json!({})), "/metadata", "ownerReferences", owner);
+    assert_eq!(create(set).among([&home]).told(), [format!("warning {at}")]);
+    let quiet = workload("Deployment", &json!({"lasthop.dev/missing-secret": "off"}));
+    assert_eq!(create(quiet).among([&home]).told(), NOTHING);
+    let ignored = workload("Deployment", &json!({"lasthop.dev/ignore": "LH201: made by a script"}));
+    assert_eq!(create(ignored).among([&home]).told(), NOTHING);
+}
+
+#[test]
+fn a_sidecar_takes_every_form_and_no_name_in_the_cn_alone() {
+    let home = namespace(&json!({"lasthop.dev/inject": "enabled"}));
+    let (chain, key) = pair(&["web.example"]);
+    for (chain_key, private_key) in [("cert", "key"), ("client.crt", "client.key")] {
+        let data = json!({chain_key: chain, private_key: key});
+        let secret = with(secret("web-tls", &[]), "", "stringData", data);
+        let asked = create(workload("Deployment", &json!({}))).among([&home, &secret]);
+        assert_eq!(asked.told(), NOTHING, "{chain_key}");
+    }
+    let nameless = secret("web-tls", &[]);
+    let told = create(workload("Deployment", &json!({}))).among([&home, &nameless]).told();
+    assert_eq!(told, ["error LH120 spec.template.metadata.annotations[lasthop.dev/tls-secret]"]);
+}
+
 #[test]
 fn hostile_objects_are_judged_without_a_panic() {
     let odd = [

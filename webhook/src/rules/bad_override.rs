@@ -27,11 +27,15 @@ metadata:
     judge: None,
 };
 
-/// The finding at an annotation of the object itself.
-pub(crate) fn on_object(subject: &Subject, annotation: &str, complaint: String) -> Finding {
+/// The finding at an annotation of the object, or of the template of its pods.
+pub(crate) fn on_object(
+    subject: &Subject,
+    annotation: &str,
+    path: &FieldPath,
+    complaint: String,
+) -> Finding {
     let object = subject.object.reference(&subject.namespace);
-    let path = FieldPath::annotation(annotation);
-    Finding::new(RULE.code, Severity::Warning, object, path, complaint)
+    Finding::new(RULE.code, Severity::Warning, object, path.clone(), complaint)
         .help(help(annotation))
         .safety()
 }

@@ -1,6 +1,7 @@
 //! Documents as surroundings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::{Listed, Sighting, makers};
@@ -21,6 +22,8 @@ pub enum Completeness {
 pub struct Files {
     index: Arc<Index>,
     completeness: Completeness,
+    /// How many more names may be compared.
+    comparisons: Arc<AtomicUsize>,
 }
 
 /// A namespace and a name in it.
@@ -35,6 +38,9 @@ struct Index {
     readers: OnceLock<BTreeMap<Named, Vec<usize>>>,
     makers: BTreeMap<Named, usize>,
 }
+
+/// How many names are compared with those of missing Secrets before that ends.
+const COMPARISONS: usize = 10_000_000;
 
 impl Files {
     /// Surroundings made of `documents`, each with its namespace filled in. Of two documents with
@@ -52,7 +58,14 @@ impl Files {
             }
         }
         index.documents = documents;
-        Self { index: Arc::new(index), completeness }
+        let comparisons = Arc::new(AtomicUsize::new(COMPARISONS));
+        Self { index: Arc::new(index), completeness, comparisons }
+    }
+
+    /// The same documents for another question.
+    pub(super) fn anew(&self) -> Self {
+        let comparisons = Arc::new(AtomicUsize::new(COMPARISONS));
+        Self { index: Arc::clone(&self.index), completeness: self.completeness, comparisons }
     }
 
     /// The Secret `namespace/name`.
@@ -100,8 +113,17 @@ impl Files {
 
     /// The names of the Secrets in a namespace.
     pub fn secret_names(&self, namespace: &str) -> Vec<String> {
-        let of_it = self.index.secrets.keys().filter(|(of, _)| of == namespace);
-        of_it.map(|(_, name)| name.clone()).collect()
+        let from = (namespace.to_owned(), String::new());
+        let of_it = self.index.secrets.range(from..).take_while(|((of, _), _)| of == namespace);
+        of_it.map(|((_, name), _)| name.clone()).collect()
+    }
+
+    /// Whether there is still work to be spent on near names: every missing name is compared with
+    /// every other, and of thousands of slips nobody reads them all.
+    pub(super) fn may_compare(&self) -> bool {
+        let cost = self.index.secrets.len().max(1);
+        let take = |left: usize| left.checked_sub(cost);
+        self.comparisons.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     /// The Secrets of other namespaces.
