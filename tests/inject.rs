@@ -2,10 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use lasthop_tests::curl::Curl;
 use lasthop_tests::golden;
-use lasthop_tests::kubernetes::Cluster;
+use lasthop_tests::kubelet::{Kubelet, sidecar_of, variable};
+use lasthop_tests::kubernetes::{Cluster, secret_manifest};
+use lasthop_tests::pki::{Authority, Pki, Validity};
+use lasthop_tests::pod::MOUNT_ROOT;
 use lasthop_tests::process::{Finished, Program};
+use lasthop_tests::review::Review;
+use lasthop_tests::skip;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// The manifests in `cases/inject`, each with the one that it becomes beside it.
 fn cases() -> Vec<PathBuf> {
@@ -129,16 +136,102 @@ fn the_flags_of_the_operator_hold_for_every_sidecar() {
     assert_eq!(config["drain"]["delaySeconds"], 9);
 }
 
-/// The namespace of an object, and the labels that its own manifest gives it.
-fn namespaces(manifests: &str) -> Vec<(String, Vec<String>)> {
-    let objects: Value =
-        serde_json::from_str(&inject(&["-o", "json"], manifests).expect_success().stdout).unwrap();
-    let objects = match objects["items"].as_array() {
+/// The objects of manifests as they are after injection.
+fn injected(manifests: &str) -> Vec<Value> {
+    let printed = inject(&["-o", "json"], manifests).expect_success().stdout;
+    let objects: Value = serde_json::from_str(&printed).unwrap();
+    match objects["items"].as_array() {
         Some(items) => items.clone(),
         None => vec![objects],
+    }
+}
+
+/// The pod that an object is or makes.
+fn pod_of(object: &Value) -> Option<&Value> {
+    let spec = &object["spec"];
+    [&spec["jobTemplate"]["spec"]["template"], &spec["template"], object]
+        .into_iter()
+        .find(|pod| pod["spec"]["containers"].is_array())
+}
+
+/// A Secret or `ConfigMap` that serves every purpose.
+fn anything(kind: &str, name: &str, authority: &Authority) -> Value {
+    if kind == "ConfigMap" {
+        return json!({ "data": { "ca.crt": authority.root_pem() } });
+    }
+    let mut data = authority.leaf().dns("web.example.com").issue().secret();
+    data.insert("cacert".to_owned(), authority.root_pem().into_bytes());
+    let list = authority.revocation_list(&[], Validity::days(-1, 30));
+    data.insert("ca.crl".to_owned(), list.into_bytes());
+    serde_json::from_str(&secret_manifest("default", name, "Opaque", &data)).unwrap()
+}
+
+#[test]
+fn every_configuration_that_is_written_is_one_that_the_sidecar_takes() {
+    let pki = Pki::new();
+    let authority = pki.authority("own");
+    let mut sidecars = 0;
+    for object in cases().iter().flat_map(|case| injected(&read(case))) {
+        let Some(pod) = pod_of(&object) else { continue };
+        let Ok(container) = sidecar_of(pod) else { continue };
+        let home = TempDir::with_prefix("lasthop-inject-").unwrap();
+        let mut kubelet = Kubelet::new(pod, container, MOUNT_ROOT, home.path()).unwrap();
+        kubelet.sync(|kind, name| Some(anything(kind, name, &authority))).unwrap();
+        let _fine = Program::ours("lasthop-sidecar")
+            .env("LASTHOP_CONFIG", variable(container, "LASTHOP_CONFIG").unwrap())
+            .args(["--check-config", "--secrets-root"])
+            .arg(home.path())
+            .run()
+            .expect_success();
+        sidecars += 1;
+    }
+    assert!(sidecars >= 12, "{sidecars}");
+}
+
+#[test]
+fn the_webhook_makes_the_same_of_a_pod_as_the_command_line() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let home = TempDir::with_prefix("lasthop-inject-").unwrap();
+    let (nothing, ca) = (home.path().join("nothing.yaml"), home.path().join("ca.crt"));
+    std::fs::write(&nothing, r#"{"apiVersion": "v1", "kind": "List", "items": []}"#).unwrap();
+    let mut webhook = Program::ours("lasthop")
+        .args(["serve", "--listen", "127.0.0.1:0", "--surroundings"])
+        .args([nothing.as_os_str(), "--ca-file".as_ref(), ca.as_os_str()])
+        .start();
+    let address = webhook.address("webhook");
+    let mutate = |pod: &Value| {
+        let curl = Curl::get(&format!("https://{address}/mutate")).trust(&ca);
+        Review::create(pod.clone()).ask(curl).expect_allowed().patched(pod)
     };
+    let mut pods = 0;
+    for case in cases() {
+        let manifests = read(&case);
+        let documents = manifests.split("\n---\n").map(serde_saphyr::from_str::<Value>);
+        for object in documents.map(Result::unwrap) {
+            let Some(template) = pod_of(&object) else { continue };
+            let mut pod = json!({"apiVersion": "v1", "kind": "Pod"});
+            pod["metadata"] = template["metadata"].clone();
+            pod["spec"] = template["spec"].clone();
+            let once = mutate(&pod);
+            assert_eq!(
+                injected(&pod.to_string()),
+                std::slice::from_ref(&once),
+                "{}",
+                case.display()
+            );
+            assert_eq!(mutate(&once), once, "{}", case.display());
+            pods += usize::from(sidecar_of(&once).is_ok());
+        }
+    }
+    assert!(pods >= 12, "{pods}");
+}
+
+/// The namespace of an object, and the labels that its own manifest gives it.
+fn namespaces(manifests: &str) -> Vec<(String, Vec<String>)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
-    for object in objects {
+    for object in injected(manifests) {
         let (name, labels) = match object["kind"].as_str() {
             Some("Namespace") => (&object["metadata"]["name"], &object["metadata"]["labels"]),
             _ => (&object["metadata"]["namespace"], &Value::Null),

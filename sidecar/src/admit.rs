@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use lasthop_contract::client_policy::{ClientAuth, ClientIdentity, Refusal, RefusalReason};
 use lasthop_contract::tls::SniMatch;
+use lasthop_contract::trusted_proxies::Trust;
 use rustls::{HandshakeKind, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
@@ -16,7 +17,6 @@ use crate::generation::Generation;
 use crate::handshake::{Failed, Failure, Secured};
 use crate::listener::Terminator;
 use crate::telemetry::clock;
-use crate::trusted_proxies::Trust;
 
 /// A connection that may speak.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use lasthop_contract::client_policy::{
 use lasthop_contract::sidecar_config::{
     Clients, IdentityHeader, Listener, Protocol, SidecarConfig, Terminate,
 };
+use lasthop_contract::trusted_proxies::TrustedProxies;
 
 use crate::cli::Settings;
 use crate::secret_dir::{SecretDir, SecretPaths};
-use crate::trusted_proxies::TrustedProxies;
 
 /// Whether the application may be elsewhere than on loopback.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

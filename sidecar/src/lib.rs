@@ -25,6 +25,5 @@ mod secret_dir;
 mod status;
 mod telemetry;
 mod trouble;
-mod trusted_proxies;
 
 pub use run::{Exit, run};

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use lasthop_contract::sidecar_config::{IdentityHeader, Protocol};
+use lasthop_contract::trusted_proxies::TrustedProxies;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +17,6 @@ use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 use crate::telemetry::refusals::RefusalGate;
 use crate::trouble::Trouble;
-use crate::trusted_proxies::TrustedProxies;
 
 /// What every task of the process knows.
 #[derive(Debug)]

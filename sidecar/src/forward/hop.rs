@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use http::{HeaderName, HeaderValue};
 use lasthop_contract::text::hex;
+use lasthop_contract::trusted_proxies::Trust;
 use tokio::sync::Notify;
 
 use super::identity;
@@ -14,7 +15,6 @@ use crate::admit::{Admitted, Alpn};
 use crate::limits;
 use crate::listener::{Process, Terminator};
 use crate::telemetry::log::Fields;
-use crate::trusted_proxies::Trust;
 
 /// A client's connection, as its requests see it.
 #[derive(Debug)]

@@ -341,24 +341,10 @@ impl<'a> Reader<'a> {
         self.require_tls_secret(port);
         let protocol = self.get(name::PROTOCOL, port, values::protocol).unwrap_or_default();
         let clients = self.clients(port);
-        let identity = self.identity(port);
-        self.check_headers(port, protocol, identity);
-        let headers = match protocol {
-            Protocol::Tcp => Vec::new(),
-            Protocol::Http | Protocol::H2c => self
-                .get(name::IDENTITY_HEADERS, port, values::identity_headers)
-                .unwrap_or_else(|| vec![IdentityHeader::Xfcc]),
-        };
-        Some(Terminate {
-            ports,
-            protocol,
-            tls_secrets: self.get(name::TLS_SECRET, port, values::secret_names)?,
-            clients,
-            trusted_proxies: self
-                .get(name::TRUSTED_PROXIES, port, values::trusted_proxies)
-                .unwrap_or_default(),
-            identity_headers: headers,
-        })
+        let trusted_proxies = self.trusted_proxies(port, protocol);
+        let identity_headers = self.identity_headers(port, protocol);
+        let tls_secrets = self.get(name::TLS_SECRET, port, values::secret_names)?;
+        Some(Terminate { ports, protocol, tls_secrets, clients, trusted_proxies, identity_headers })
     }
 
     fn knobs(&self) -> Knobs {

@@ -186,6 +186,25 @@ fn what_does_nothing_together_is_told() {
 }
 
 #[test]
+fn what_is_said_to_all_listeners_holds_as_far_as_it_can_at_an_excepted_one() {
+    let pod = pod(&json!({
+        "ports": "8443:8080,9443:9090", "client-ca-secret": "ca", "allowed-clients": "dns:a.example.com",
+        "trusted-proxies": "10.0.0.0/8,allowed-clients", "client-auth.9443": "none",
+    }));
+    let config = config(&injected(&pod));
+    let proxies: Vec<&Vec<String>> = config
+        .listeners
+        .iter()
+        .map(|listener| match listener {
+            Listener::Terminate(listener) => &listener.trusted_proxies,
+            Listener::Redirect(_) => panic!("{config:?}"),
+        })
+        .collect();
+    assert_eq!(*proxies[0], ["10.0.0.0/8", "allowed-clients"]);
+    assert_eq!(*proxies[1], ["10.0.0.0/8"]);
+}
+
+#[test]
 fn a_pod_that_cannot_be_served_is_refused() {
     let refused = |pod: Object, code: Code| {
         let Outcome::Refused { findings } = run(&pod) else { panic!("{:?}", run(&pod)) };

@@ -2,10 +2,10 @@
 
 use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::{ClientAuth, ClientEku};
-use lasthop_contract::sidecar_config::Protocol;
+use lasthop_contract::sidecar_config::{IdentityHeader, Protocol};
 use lasthop_contract::text::escape;
 
-use super::{Clients, Reader, values};
+use super::{Clients, Held, Reader, values};
 use crate::inject::code;
 use crate::inject::objection::{Bearing, Objection};
 use crate::path::FieldPath;
@@ -104,8 +104,7 @@ impl Reader<'_> {
         for base in NEEDS_CA {
             let Some(held) = self.held(base, port) else { continue };
             // `client-auth.9443: none` takes one listener out of what is said to all.
-            let is_excepted = auth.is_some_and(|auth| auth.port.is_some() && held.port.is_none());
-            if is_excepted {
+            if self.is_excepted(name::CLIENT_AUTH, held, port) {
                 continue;
             }
             let key = held.key();
@@ -140,7 +139,7 @@ impl Reader<'_> {
     }
 
     /// Whether the listener learns who its clients are.
-    pub(super) fn identity(&self, port: Option<u16>) -> Identity {
+    fn identity(&self, port: Option<u16>) -> Identity {
         let has_ca = self.held(name::CLIENT_CA_SECRET, port).is_some();
         match self.get(name::CLIENT_AUTH, port, values::client_auth) {
             Some(ClientAuth::None) => Identity::Unknown,
@@ -149,59 +148,72 @@ impl Reader<'_> {
         }
     }
 
-    /// What cannot be told or believed at this listener.
-    pub(super) fn check_headers(
-        &mut self,
-        port: Option<u16>,
-        protocol: Protocol,
-        identity: Identity,
-    ) {
+    /// Whose forwarding headers are believed at this listener. What is said to all listeners holds as
+    /// far as it can at one that was excepted: without certificates for networks, without headers for
+    /// nobody.
+    pub(super) fn trusted_proxies(&mut self, port: Option<u16>, protocol: Protocol) -> Vec<String> {
+        let Some(held) = self.held(name::TRUSTED_PROXIES, port) else { return Vec::new() };
+        let proxies = values::trusted_proxies(held.value).unwrap_or_default();
         if protocol == Protocol::Tcp {
-            for base in [name::IDENTITY_HEADERS, name::TRUSTED_PROXIES] {
-                let Some(held) = self.held(base, port) else { continue };
-                let from_all = port.is_some() && held.port.is_none();
-                let speaks = self.held(name::PROTOCOL, port);
-                let is_excepted =
-                    from_all && speaks.is_some_and(|protocol| protocol.port.is_some());
-                if held.value.trim() != "none" && !is_excepted {
-                    let message = format!(
-                        "`{}` does nothing with protocol `tcp`, which has no headers",
-                        held.key()
-                    );
-                    self.object(code::CONFLICT, &held.key(), message, "leave it out");
-                }
-            }
-            return;
+            self.check_headers(held, port);
+            return Vec::new();
         }
-        if identity == Identity::Known {
-            return;
+        if self.identity(port) == Identity::Known {
+            return proxies;
         }
-        let Some(held) = self.held(name::TRUSTED_PROXIES, port) else { return };
-        let names: Vec<String> = values::trusted_proxies(held.value)
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|proxy| !values::is_network(proxy))
-            .collect();
-        let is_excepted = held.port.is_none()
-            && self.held(name::CLIENT_AUTH, port).is_some_and(|auth| auth.port.is_some());
-        if let Some(first) = names.first()
-            && !is_excepted
+        let networks = values::without_certificates(&proxies);
+        let stray = proxies.iter().find(|proxy| !networks.contains(proxy));
+        if let Some(stray) = stray
+            && !self.is_excepted(name::CLIENT_AUTH, held, port)
         {
             let message = format!(
                 "`{}` names `{}`, but no client shows a certificate here",
                 held.key(),
-                escape(first)
+                escape(stray)
             );
             let help =
                 format!("set `{}`, or name networks such as `10.0.0.0/8`", name::CLIENT_CA_SECRET);
             self.object(code::CONFLICT, &held.key(), message, help);
         }
+        networks
+    }
+
+    /// What the application is told of the client at this listener.
+    pub(super) fn identity_headers(
+        &mut self,
+        port: Option<u16>,
+        protocol: Protocol,
+    ) -> Vec<IdentityHeader> {
+        let held = self.held(name::IDENTITY_HEADERS, port);
+        let headers = held.and_then(|held| values::identity_headers(held.value).ok());
+        if protocol == Protocol::Tcp {
+            if let Some(held) = held.filter(|_| headers.as_ref().is_some_and(|it| !it.is_empty())) {
+                self.check_headers(held, port);
+            }
+            return Vec::new();
+        }
+        headers.unwrap_or_else(|| vec![IdentityHeader::Xfcc])
+    }
+
+    /// Bytes have no headers.
+    fn check_headers(&mut self, held: Held<'_>, port: Option<u16>) {
+        if self.is_excepted(name::PROTOCOL, held, port) {
+            return;
+        }
+        let message =
+            format!("`{}` does nothing with protocol `tcp`, which has no headers", held.key());
+        self.object(code::CONFLICT, &held.key(), message, "leave it out");
+    }
+
+    /// Whether `held` is said to all listeners, and `by` was written for this one to except it.
+    fn is_excepted(&self, by: &'static str, held: Held<'_>, port: Option<u16>) -> bool {
+        held.port.is_none() && self.held(by, port).is_some_and(|by| by.port.is_some())
     }
 }
 
 /// Whether a listener learns who its clients are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Identity {
+enum Identity {
     /// From their certificates.
     Known,
     /// Nobody is asked.

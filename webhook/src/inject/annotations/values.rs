@@ -1,13 +1,10 @@
 //! The values of annotations, one reader a kind. A reader says everything that is wrong, at once.
 
-use std::net::IpAddr;
-
-use lasthop_contract::client_policy::{
-    AllowedClients, ClientAuth, ClientEku, ClientPattern, CrlExpired,
-};
+use lasthop_contract::client_policy::{AllowedClients, ClientAuth, ClientEku, CrlExpired};
 use lasthop_contract::near::nearest;
 use lasthop_contract::sidecar_config::{IdentityHeader, LogLevel, Protocol};
 use lasthop_contract::text::escape;
+use lasthop_contract::trusted_proxies::TrustedProxies;
 
 use crate::inject::options::{Placement, PullPolicy};
 use crate::inject::quantity::Quantity;
@@ -314,25 +311,26 @@ pub(crate) fn allowed(value: &str) -> Result<Allowed, Vec<Wrong>> {
     }
 }
 
-/// Client patterns, CIDRs, or the word `allowed-clients`.
+/// Client patterns, CIDRs, or the word `allowed-clients`; as written, for the sidecar parses them
+/// again.
 pub(crate) fn trusted_proxies(value: &str) -> Result<Vec<String>, Vec<Wrong>> {
-    let mut proxies = Vec::new();
-    let mut wrongs = Vec::new();
-    for entry in entries(value) {
-        let reason = match entry.parse::<ClientPattern>() {
-            _ if entry == "allowed-clients" || is_network(entry) => None,
-            Ok(_) => None,
-            Err(_) if entry.contains('/') && !entry.contains(':') => {
-                Some("write a network such as `10.0.0.0/8`".to_owned())
-            }
-            Err(error) => Some(error.reason),
-        };
-        match reason {
-            None => proxies.push(entry.to_owned()),
-            Some(help) => wrongs.extend(Wrong::new(format!("holds `{}`", escape(entry)), help)),
-        }
+    let proxies: Vec<String> = entries(value).map(ToOwned::to_owned).collect();
+    match TrustedProxies::from_entries(&proxies) {
+        Ok(_) => Ok(proxies),
+        Err(reasons) => Err(reasons
+            .into_iter()
+            .flat_map(|reason| Wrong::new("has an entry that cannot be read", reason))
+            .collect()),
     }
-    if wrongs.is_empty() { Ok(proxies) } else { Err(wrongs) }
+}
+
+/// Those that need no certificate: networks.
+pub(crate) fn without_certificates(proxies: &[String]) -> Vec<String> {
+    let needs_none = |proxy: &&String| {
+        TrustedProxies::from_entries(std::slice::from_ref(*proxy))
+            .is_ok_and(|trusted| !trusted.needs_certificates())
+    };
+    proxies.iter().filter(needs_none).cloned().collect()
 }
 
 /// `none`, or some of `xfcc`, `rfc9440`, `aws`.
@@ -380,17 +378,6 @@ pub(crate) fn is_object_name(name: &str) -> bool {
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     name.len() <= 253 && name.split('.').all(is_label)
-}
-
-/// An address with a prefix length.
-pub(crate) fn is_network(entry: &str) -> bool {
-    let Some((address, length)) = entry.split_once('/') else { return false };
-    let most = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_syntax) => return false,
-    };
-    length.parse::<u8>().is_ok_and(|length| length <= most)
 }
 
 #[cfg(test)]
@@ -450,7 +437,10 @@ mod tests {
     fn trusted_proxies_are_patterns_networks_or_the_word() {
         let value = "allowed-clients,10.0.0.0/8,fd00::/8,dns:a.example.com,uri:spiffe://x/y";
         assert_eq!(trusted_proxies(value).unwrap().len(), 5);
-        for wrong in ["10.0.0.0/33", "10.0.0/8", "example.com", "allowed-client", "fd00::/129"] {
+        let networks = without_certificates(&trusted_proxies(value).unwrap());
+        assert_eq!(networks, ["10.0.0.0/8", "fd00::/8"]);
+        for wrong in ["*", "10.0.0.0/33", "10.0.0/8", "example.com", "allowed-client", "fd00::/129"]
+        {
             assert!(trusted_proxies(wrong).is_err(), "{wrong}");
         }
     }

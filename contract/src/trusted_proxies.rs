@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-use lasthop_contract::client_policy::{AllowedClients, ClientIdentity, ClientPattern};
-use lasthop_contract::text::escape;
+use crate::client_policy::{AllowedClients, ClientIdentity, ClientPattern};
+use crate::text::escape;
 
 /// The word that stands for every client which presented a good certificate.
 const ALLOWED_CLIENTS: &str = "allowed-clients";
 
 /// The proxies in front of us that say truthfully whom they speak for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct TrustedProxies {
+pub struct TrustedProxies {
     all_verified: bool,
     clients: AllowedClients,
     networks: Vec<Network>,
@@ -25,7 +25,7 @@ struct Network {
 
 /// Whether this peer's forwarding headers are believed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Trust {
+pub enum Trust {
     /// They are kept and extended.
     Trusted,
     /// They are taken out.
@@ -37,7 +37,7 @@ impl TrustedProxies {
     ///
     /// # Errors
     /// What is wrong with each entry, all at once.
-    pub(crate) fn from_entries(entries: &[String]) -> Result<Self, Vec<String>> {
+    pub fn from_entries(entries: &[String]) -> Result<Self, Vec<String>> {
         let mut trusted = Self::default();
         let mut patterns = Vec::new();
         let mut errors = Vec::new();
@@ -57,12 +57,12 @@ impl TrustedProxies {
     }
 
     /// Whether trust follows a certificate, so that without certificates nobody is trusted.
-    pub(crate) fn needs_certificates(&self) -> bool {
+    pub fn needs_certificates(&self) -> bool {
         self.all_verified || !self.clients.is_empty()
     }
 
     /// Whether the peer at `address`, let in as `client`, is trusted.
-    pub(crate) fn judge(&self, address: IpAddr, client: Option<&ClientIdentity>) -> Trust {
+    pub fn judge(&self, address: IpAddr, client: Option<&ClientIdentity>) -> Trust {
         let by_certificate = client.is_some_and(|client| {
             self.all_verified || self.clients.find(&client.certificate).is_some()
         });
