@@ -139,7 +139,7 @@ pub(super) struct ClientArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Process")]
 pub(super) struct ProcessArgs {
-    /// Answer /livez, /readyz and /metrics here, in plain HTTP [default: [::]:15443]
+    /// Answer /livez, /readyz and /metrics here, in plain HTTP [default: port 15443 of every address]
     #[arg(long, value_name = "ADDR:PORT", requires = "listen")]
     pub(super) status_listen: Option<SocketAddr>,
 
