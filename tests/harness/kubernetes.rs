@@ -88,6 +88,18 @@ impl Cluster {
             .args(arguments)
     }
 
+    /// Writes a kubeconfig for a service account, good for an hour, to `file`.
+    #[track_caller]
+    pub fn kubeconfig_of(&self, namespace: &str, service_account: &str, file: &Path) {
+        let token = self.kubectl(&["create", "token", service_account, "-n", namespace]).run();
+        let token = token.expect_success().stdout;
+        let view = self.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"]).run();
+        let mut config: Value =
+            serde_json::from_str(&view.expect_success().stdout).expect("kubectl prints JSON");
+        config["users"][0]["user"] = serde_json::json!({ "token": token.trim() });
+        std::fs::write(file, config.to_string()).expect("a file can be written");
+    }
+
     /// Makes a namespace with these labels, such as `lasthop.dev/inject=enabled`.
     #[track_caller]
     pub fn namespace(&self, name: &str, labels: &[&str]) {

@@ -50,6 +50,11 @@ impl Pki {
         self.remembered(name, |files| Authority::root(name, Validity::long(), files))
     }
 
+    /// A new root CA that is valid for some time only.
+    pub fn authority_for(&self, name: &str, validity: Validity) -> Authority {
+        self.remembered(name, |files| Authority::root(name, validity, files))
+    }
+
     /// A CA like Let's Encrypt: a root, an intermediate that issues, and leaves for serverAuth only
     /// with one of their DNS names as CN.
     pub fn public_authority(&self) -> Authority {

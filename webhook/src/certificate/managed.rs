@@ -20,7 +20,7 @@ use crate::surroundings::{ApiError, ApiServer};
 
 /// How often everything is looked at. Whoever deletes and creates a webhook configuration waits so
 /// long for its `caBundle`.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long after a failure, at first.
 const RETRY: Duration = Duration::from_secs(1);
