@@ -330,7 +330,7 @@ fn a_client_that_does_not_trust_us_is_told_of_with_its_alert() {
     let answer = sidecar.get("/").trust(other).run();
     assert_eq!(answer.exit, 60, "{answer:?}");
     let line = sidecar.expect_refusal("LH525");
-    assert!(line["detail"].as_str().unwrap().contains("UnknownCA"), "{line}");
+    assert!(line["detail"].as_str().unwrap().contains("unknown_ca"), "{line}");
 }
 
 #[test]

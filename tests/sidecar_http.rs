@@ -565,6 +565,46 @@ fn the_target_of_the_request_decides_about_its_host() {
 }
 
 #[test]
+fn a_question_about_the_server_itself_is_passed_on() {
+    let scene = Scene::new();
+    let app = RawApp::start(|mut stream| {
+        let head = read_head(&stream);
+        let ok = head.starts_with("OPTIONS * HTTP/1.1\r\n");
+        let status = if ok { "204 No Content" } else { "500 Internal Server Error" };
+        let _gone = stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes());
+    });
+    let sidecar = scene.open(app.address).start();
+    let answer = sidecar
+        .connect(None)
+        .ask(format!("OPTIONS * HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+}
+
+#[test]
+fn many_clients_at_once_each_get_their_own_answer() {
+    let app = App::start();
+    let scene = Scene::new();
+    let sidecar = scene.open(app.address()).start();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let mut client = sidecar.connect(None);
+            scope.spawn(move || {
+                for number in 0..40 {
+                    let path = format!("/anything/{thread}-{number}");
+                    client.send(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
+                    let head = client.receive_until("\r\n\r\n").unwrap().to_lowercase();
+                    let (_, length) = head.split_once("content-length: ").unwrap();
+                    let length = length.lines().next().unwrap().parse().unwrap();
+                    let body = String::from_utf8(client.receive(length).unwrap()).unwrap();
+                    assert!(body.contains(&format!("\"{path}\"")), "{path}: {body}");
+                }
+            });
+        }
+    });
+    assert!((sidecar.metric("lasthop_requests_total", &["2xx"]) - 320.0).abs() < 0.5);
+}
+
+#[test]
 fn an_old_client_without_a_host_is_served() {
     let app = App::start();
     let scene = Scene::new();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use lasthop_tests::app::App;
+use lasthop_tests::openssl::SClient;
 use lasthop_tests::pki::{Issued, Pki, SecretData, Validity};
 use lasthop_tests::process::Program;
 use lasthop_tests::secret_dir::SecretDir;
@@ -547,6 +548,76 @@ fn file_descriptors_return_to_where_they_were() {
         client.ask(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"));
     }
     sidecar.wait_until("descriptors closed", |_| count(pid) <= before);
+}
+
+#[test]
+fn an_idle_connection_costs_little_memory() {
+    const CONNECTIONS: usize = 400;
+    let scene = Scene::new();
+    let mut sidecar = scene.sidecar();
+    let pid = sidecar.process.pid();
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let connect = || {
+        let mut client = sidecar.connect(None);
+        client.send(format!("GET /status/200 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
+        client.receive_until("\r\n\r\n").unwrap();
+        client
+    };
+    let warm: Vec<_> = (0..20).map(|_| connect()).collect();
+    let before = resident();
+    let idle: Vec<_> = (0..CONNECTIONS).map(|_| connect()).collect();
+    let each = resident().saturating_sub(before) / CONNECTIONS;
+    assert!(each < 40, "{each} KiB a connection");
+    drop((warm, idle));
+    sidecar.wait_until("the connections closed", |sidecar| {
+        sidecar.metric("lasthop_connections_open", &[]) < 0.5
+    });
+}
+
+#[test]
+fn a_ticket_of_one_listener_is_nothing_to_another() {
+    if skip::lacks(&["openssl"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let home = tempfile::TempDir::with_prefix("lasthop-root-").unwrap();
+    let server = scene.server();
+    let _dir = SecretDir::at(home.path().join("web-tls"), &server.secret());
+    let app = scene.app.port();
+    let listener = |port: u16| {
+        format!(
+            r#"{{"mode":"terminate","listen":"127.0.0.1:{port}","forward":{app},"tlsSecrets":["web-tls"]}}"#
+        )
+    };
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (first, second) = (free(), free());
+    let document = format!(
+        r#"{{"version":1,"listeners":[{},{}],"statusListen":"127.0.0.1:0"}}"#,
+        listener(first.port()),
+        listener(second.port())
+    );
+    let mut process = Program::ours("lasthop-sidecar")
+        .env("LASTHOP_CONFIG", &document)
+        .arg("--secrets-root")
+        .arg(home.path())
+        .start();
+    process.wait_for_log(|line| line["message"] == "ready");
+    let session = scene.pki.directory().join("session").display().to_string();
+    let shake = |address, option| {
+        SClient::to(address)
+            .sni(HOST)
+            .option(option, Some(&session))
+            .request(HOST, "/status/200")
+            .run()
+    };
+    assert!(!shake(first, "-sess_out").is_resumed());
+    assert!(shake(first, "-sess_in").is_resumed());
+    let other = shake(second, "-sess_in");
+    assert!(!other.is_resumed() && other.output.contains("HTTP/1.1 200"), "{other:?}");
 }
 
 #[test]

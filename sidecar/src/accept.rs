@@ -8,6 +8,7 @@ use std::time::Duration;
 use lasthop_contract::client_policy::Refusal;
 use lasthop_contract::problem::Code;
 use lasthop_contract::text::{hex, list};
+use prometheus_client::metrics::gauge::Gauge;
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::{self, Rejected};
-use crate::forward;
+use crate::forward::{self, Serving};
 use crate::handshake::{self, Failed, Failure};
 use crate::listener::{Process, Terminator};
 use crate::telemetry::metrics::HandshakeResult;
@@ -106,56 +107,79 @@ pub(crate) async fn terminate(
             continue;
         };
         let connection = connection(stream, peer, Arc::clone(&terminator), Arc::clone(&process));
-        process.clients.spawn(serve(
-            connection,
-            permit,
-            Arc::clone(&terminator),
-            Arc::clone(&process),
-        ));
+        let place = Place::take(&terminator.metrics.open, permit);
+        process.clients.spawn(serve(connection, place, Arc::clone(&process)));
     }
 }
 
-async fn serve(
-    connection: impl Future<Output = ()>,
-    permit: OwnedSemaphorePermit,
-    terminator: Arc<Terminator>,
-    process: Arc<Process>,
-) {
-    terminator.metrics.open.inc();
+async fn serve(connection: impl Future<Output = ()>, place: Place, process: Arc<Process>) {
     tokio::select! {
         () = connection => {}
         () = process.phases.cut.cancelled() => {}
     }
-    terminator.metrics.open.dec();
-    drop(permit);
+    drop(place);
 }
 
-/// One connection: handshake, admit, forward.
+/// A connection's place among all that are open, given back however the connection ends.
+struct Place {
+    open: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn take(open: &Gauge, permit: OwnedSemaphorePermit) -> Self {
+        open.inc();
+        Self { open: open.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
+/// One connection: handshake, admit, forward. The room that the first two took is given back before
+/// the third begins.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     terminator: Arc<Terminator>,
     process: Arc<Process>,
 ) {
+    if let Some(serving) = Box::pin(enter(stream, peer, terminator, process)).await {
+        serving.await;
+    }
+}
+
+/// What serves the connection, if it may come in.
+async fn enter(
+    stream: TcpStream,
+    peer: SocketAddr,
+    terminator: Arc<Terminator>,
+    process: Arc<Process>,
+) -> Option<Serving> {
     let generation = terminator.generation.load_full();
     let start = Instant::now();
-    // Its room is given back before the connection is served.
-    let secured = match Box::pin(handshake::perform(stream, &generation)).await {
+    let secured = match handshake::perform(stream, &generation).await {
         Ok(secured) => secured,
-        Err(failed) => return tell(&failed, peer, &terminator, &process),
+        Err(failed) => {
+            tell(&failed, peer, &terminator, &process);
+            return None;
+        }
     };
     match admit::admit(secured, peer, &generation, &terminator) {
         Ok(admitted) => {
             let result =
                 if admitted.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
             terminator.metrics.handshake(result, start.elapsed());
-            drop(generation);
-            forward::forward(admitted, terminator, process).await;
+            Some(forward::forward(admitted, terminator, process))
         }
         Err(rejected) => {
             let Rejected { failed, stream } = *rejected;
             tell(&failed, peer, &terminator, &process);
             handshake::close(stream).await;
+            None
         }
     }
 }

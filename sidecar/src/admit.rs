@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use lasthop_contract::client_policy::{ClientAuth, ClientIdentity, Refusal, RefusalReason};
 use lasthop_contract::tls::SniMatch;
 use lasthop_contract::trusted_proxies::Trust;
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -90,12 +90,19 @@ pub(crate) fn admit(
         Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "",
     };
-    let cipher = session
-        .negotiated_cipher_suite()
-        .and_then(|suite| suite.suite().as_str())
-        .unwrap_or_default();
+    let cipher = session.negotiated_cipher_suite().map(|it| it.suite()).map_or("", name);
     let trust = terminator.trusted.judge(peer.ip(), client.as_ref());
     Ok(Admitted { stream, peer, client, chain, trust, resumed, protocol, sni, version, cipher })
+}
+
+/// The suite by its registered name; rustls calls those of TLS 1.3 otherwise.
+fn name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or_default(),
+    }
 }
 
 /// Who the client is. What the verifier let in a moment ago is not verified twice.

@@ -97,5 +97,6 @@ async fn in_order(process: &Arc<Process>, plan: DrainPlan) {
 }
 
 fn open(process: &Process) -> u64 {
-    u64::try_from(process.clients.len()).unwrap_or(u64::MAX)
+    let open = process.max_connections.saturating_sub(process.room.available_permits());
+    u64::try_from(open).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,6 @@
 //! From an admitted connection to the application, by the protocol that it speaks.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::rt::Executor;
@@ -22,15 +23,19 @@ mod tcp;
 mod upgrade;
 mod watched;
 
+/// What serves a connection to its end, in memory of just its own size: a task keeps room for the
+/// largest thing that it ever held, and ten thousand connections mostly hold nothing.
+pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Serves `admitted` to its end.
-pub(crate) async fn forward(
+pub(crate) fn forward(
     admitted: Admitted,
     terminator: Arc<Terminator>,
     process: Arc<Process>,
-) {
+) -> Serving {
     match terminator.protocol {
-        Protocol::Http | Protocol::H2c => http::serve(admitted, terminator, process).await,
-        Protocol::Tcp => tcp::relay(admitted, &terminator, &process).await,
+        Protocol::Http | Protocol::H2c => http::serve(admitted, terminator, process),
+        Protocol::Tcp => Box::pin(tcp::relay(Box::new(admitted), terminator, process)),
     }
 }
 
@@ -46,4 +51,10 @@ where
     fn execute(&self, future: F) {
         self.0.spawn(future);
     }
+}
+
+/// A meter for bodies in the tests of other rooms.
+#[cfg(test)]
+pub(crate) fn test_meter() -> Arc<record::Meter> {
+    Arc::new(record::Meter::new(tokio::time::Instant::now()))
 }

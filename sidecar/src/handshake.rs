@@ -9,7 +9,7 @@ use lasthop_contract::client_policy::{ClientIdentity, Refusal, RefusalObserver, 
 use lasthop_contract::problem::Code;
 use lasthop_contract::text::escape;
 use rustls::server::Acceptor;
-use rustls::{Error, PeerIncompatible};
+use rustls::{AlertDescription, Error, PeerIncompatible};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -273,12 +273,23 @@ fn explain(error: &io::Error, judged: Option<Judged>) -> Failure {
             Failure::NoCommonParameters { reason: escape(&error.to_string()) }
         }
         Error::NoApplicationProtocol => Failure::NoCommonProtocol,
-        Error::AlertReceived(alert) => {
-            let alert = alert.as_str().map_or_else(|| u8::from(*alert).to_string(), ToOwned::to_owned);
-            Failure::ClientAlert { alert }
-        }
+        Error::AlertReceived(alert) => Failure::ClientAlert { alert: name(*alert) },
         Error::InvalidCertificate(_) => Failure::Unproven,
         other => Failure::Malformed { reason: other.to_string() },
+    }
+}
+
+/// The alert by its name in RFC 8446, 6, as far as it can be had from rustls' name for it.
+fn name(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::UnknownCA => "unknown_ca".to_owned(),
+        AlertDescription::BadCertificate => "bad_certificate".to_owned(),
+        AlertDescription::CertificateUnknown => "certificate_unknown".to_owned(),
+        AlertDescription::CertificateExpired => "certificate_expired".to_owned(),
+        AlertDescription::UnsupportedCertificate => "unsupported_certificate".to_owned(),
+        AlertDescription::HandshakeFailure => "handshake_failure".to_owned(),
+        AlertDescription::ProtocolVersion => "protocol_version".to_owned(),
+        other => format!("number {}", u8::from(other)),
     }
 }
 

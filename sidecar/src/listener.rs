@@ -29,6 +29,7 @@ pub(crate) struct Process {
     pub(crate) clients: TaskTracker,
     /// Connections to applications, which nobody waits for.
     pub(crate) background: TaskTracker,
+    pub(crate) max_connections: usize,
     /// One permit a connection, over all listeners.
     pub(crate) room: Arc<Semaphore>,
 }

@@ -11,7 +11,7 @@ use lasthop_sidecar::{Exit, run};
     reason = "the command line speaks to a person"
 )]
 fn main() -> ExitCode {
-    let document = std::env::var("LASTHOP_CONFIG").ok();
+    let document = std::env::var("LASTHOP_CONFIG").ok().filter(|it| !it.trim().is_empty());
     let exit = match Settings::parse(std::env::args_os(), document.as_deref()) {
         Ok(settings) => run(&settings),
         Err(Refused::Answered(text)) => {

@@ -4,6 +4,7 @@
 //! holds up no connection.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
@@ -57,7 +58,12 @@ fn follow(mut listeners: Vec<(Keeper, Arc<Terminator>)>, process: &Process, woke
         }
         looks = looks.wrapping_add(1);
         for (keeper, terminator) in &mut listeners {
-            let changed = look(keeper, terminator, &process.log);
+            let looked = catch_unwind(AssertUnwindSafe(|| look(keeper, terminator, &process.log)));
+            // What is good goes on serving also where our own code fails; the next look may go well.
+            let changed = looked.unwrap_or_else(|_panic| {
+                terminator.metrics.reload_failures.inc();
+                false
+            });
             if changed || looks.is_multiple_of(LOOKS_OF_TIME) {
                 let before = terminator.detail().troubles;
                 let now = clock::now().seconds();

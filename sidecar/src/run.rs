@@ -168,6 +168,7 @@ fn serve(plan: &Plan, loaded: Loaded, log: &Log) -> Result<Exit, Exit> {
     let runtime = runtime().map_err(failed("the runtime cannot be started"))?;
     let _context = runtime.enter();
     let signals = Signals::new().map_err(failed("signals cannot be heard"))?;
+    let max_connections = plan.max_connections.min(Semaphore::MAX_PERMITS);
     let process = Arc::new(Process {
         log: log.clone(),
         metrics: Metrics::new(),
@@ -175,7 +176,8 @@ fn serve(plan: &Plan, loaded: Loaded, log: &Log) -> Result<Exit, Exit> {
         phases: Phases::default(),
         clients: TaskTracker::new(),
         background: TaskTracker::new(),
-        room: Arc::new(Semaphore::new(plan.max_connections.min(Semaphore::MAX_PERMITS))),
+        max_connections,
+        room: Arc::new(Semaphore::new(max_connections)),
     });
     let bound = Bound::new(plan, loaded, &process)?;
     let reloader = bound.start(&process).map_err(failed("the reload thread cannot be started"))?;

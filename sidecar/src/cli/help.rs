@@ -41,6 +41,12 @@ SECRETS
   plain directory. All files are read from one generation. A broken change keeps the last good
   state serving; log, metrics and /readyz?verbose say so.
 
+WHAT IS PASSED ON
+  HTTP/1.1 and HTTP/2 from clients; HTTP/1.1, HTTP/2 (h2c) or bytes (tcp) to the application.
+  Bodies are streamed. Of upgrades, WebSocket over HTTP/1.1 is passed on; of interim answers,
+  100 Continue. Headers by which a client could pretend to be another are taken out, in any
+  spelling; X-Forwarded-For, -Proto, -Host and -Port and the identity headers are written anew.
+
 SIGNALS
   SIGTERM, SIGINT  unready; after --drain-delay no new connections; end when all are done or after
                    --drain-timeout. A second signal ends at once.

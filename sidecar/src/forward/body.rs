@@ -30,7 +30,7 @@ impl RequestBody {
     }
 
     /// The body of a request that has none.
-    pub(super) fn none(meter: Arc<Meter>) -> Self {
+    pub(crate) fn none(meter: Arc<Meter>) -> Self {
         Self { incoming: None, gate: None, meter }
     }
 }

@@ -1,7 +1,8 @@
 //! A client's HTTP connection, driven to its end: by the client, by drain, by idleness, or by a head
 //! that takes too long.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body::Body;
@@ -55,22 +56,21 @@ where
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Drives `connection` to its end, which drain, idleness or a head that takes too long may bring.
-pub(super) async fn drive<C: Graceful>(connection: C, hop: &Hop) -> hyper::Result<()> {
-    let mut connection = pin!(connection);
+pub(super) async fn drive<C: Graceful>(mut connection: Pin<Box<C>>, hop: Arc<Hop>) {
     let closing = &hop.process.phases.closing;
     let mut said_goodbye = false;
     let mut idle = Duration::ZERO;
     let mut seen = 0;
     loop {
         tokio::select! {
-            result = connection.as_mut() => return result,
-            () = goodbye(hop), if !said_goodbye => {
+            result = connection.as_mut() => return tell(&hop, result),
+            () = goodbye(&hop), if !said_goodbye => {
                 connection.as_mut().say_goodbye();
                 said_goodbye = true;
             }
             () = sleep(limits::REQUEST_HEAD) => {
                 if hop.protocol == Alpn::Http1 && hop.head_takes_too_long() {
-                    return Ok(());
+                    return;
                 }
                 idle = if hop.is_idle() && hop.requests() == seen {
                     idle + limits::REQUEST_HEAD
@@ -84,6 +84,13 @@ pub(super) async fn drive<C: Graceful>(connection: C, hop: &Hop) -> hyper::Resul
                 }
             }
         }
+    }
+}
+
+fn tell(hop: &Hop, result: hyper::Result<()>) {
+    if let Err(error) = result {
+        let line = hop.process.log.debug("a connection ended with an error");
+        line.fields(&hop.fields).display("reason", error).write();
     }
 }
 

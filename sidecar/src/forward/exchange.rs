@@ -182,20 +182,20 @@ pub(super) async fn exchange(
             Protocol::Http | Protocol::Tcp => over_http1(terminator, request, meter).await,
         }
     };
-    patient(answer, meter).await
+    patient(answer, meter, limits::ANSWER).await
 }
 
-/// Waits for `answer` as long as the client sends, and then as long as anybody would.
-async fn patient<F>(answer: F, meter: &Meter) -> Result<Answer, Failure>
+/// Waits for `answer` as long as the client sends, and `limit` after its last byte.
+async fn patient<F, T>(answer: F, meter: &Meter, limit: Duration) -> Result<T, Failure>
 where
-    F: Future<Output = Result<Answer, Failure>>,
+    F: Future<Output = Result<T, Failure>>,
 {
     let mut answer = std::pin::pin!(answer);
     loop {
-        let left = limits::ANSWER.saturating_sub(meter.quiet()).max(Duration::from_millis(1));
+        let left = limit.saturating_sub(meter.quiet()).max(Duration::from_millis(1));
         match timeout(left, answer.as_mut()).await {
             Ok(result) => return result,
-            Err(_elapsed) if meter.quiet() >= limits::ANSWER => return Err(Failure::Silent),
+            Err(_elapsed) if meter.quiet() >= limit => return Err(Failure::Silent),
             Err(_elapsed) => {}
         }
     }
@@ -284,5 +284,36 @@ async fn over_http2(
     match sender.try_send_request(unsent).await {
         Ok(response) => Ok(Answer { response, lease: None }),
         Err(error) => Err(error.into_error().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(100);
+
+    #[tokio::test]
+    async fn a_silent_application_is_a_504() {
+        let meter = Meter::new(Instant::now());
+        let never = std::future::pending::<Result<(), Failure>>();
+        let failure = patient(never, &meter, LIMIT).await.unwrap_err();
+        assert_eq!(failure.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert!(meter.quiet() >= LIMIT);
+    }
+
+    #[tokio::test]
+    async fn an_application_is_not_silent_while_the_client_sends() {
+        let meter = Meter::new(Instant::now());
+        let upload = async {
+            for _ in 0..6 {
+                sleep(LIMIT / 2).await;
+                meter.receive(1);
+            }
+            Ok("answer")
+        };
+        assert_eq!(patient(upload, &meter, LIMIT).await.unwrap(), "answer");
     }
 }

@@ -13,7 +13,6 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lasthop_contract::sidecar_config::Protocol;
 
-use super::TrackedExecutor;
 use super::body::{RequestBody, ResponseBody};
 use super::drive::drive;
 use super::exchange::{self, Answer, Failure};
@@ -23,32 +22,35 @@ use super::hop::Hop;
 use super::record::Record;
 use super::upgrade;
 use super::watched::Watched;
+use super::{Serving, TrackedExecutor};
 use crate::admit::{Admitted, Alpn};
 use crate::host::{self, Said};
 use crate::limits;
 use crate::listener::{Process, Terminator};
 
 /// Serves the requests of `admitted` until one of the two ends it.
-pub(super) async fn serve(admitted: Admitted, terminator: Arc<Terminator>, process: Arc<Process>) {
+pub(super) fn serve(
+    admitted: Admitted,
+    terminator: Arc<Terminator>,
+    process: Arc<Process>,
+) -> Serving {
     let hop = Arc::new(Hop::new(&admitted, terminator, process));
     let io = TokioIo::new(Watched::new(admitted.stream, Arc::clone(&hop)));
     let service = service_fn({
         let hop = Arc::clone(&hop);
         move |request| {
             let hop = Arc::clone(&hop);
-            async move { Ok::<_, Infallible>(answer(hop, request).await) }
+            // hyper keeps room for it as long as the connection lives; a box is there while there is
+            // a request.
+            Box::pin(async move { Ok::<_, Infallible>(answer(hop, request).await) })
         }
     });
-    let result = match hop.protocol {
-        Alpn::H2 => drive(h2(&hop).serve_connection(io, service), &hop).await,
-        Alpn::Http1 => drive(h1().serve_connection(io, service).with_upgrades(), &hop).await,
-    };
-    if let Err(error) = result {
-        let log = &hop.process.log;
-        log.debug("a connection ended with an error")
-            .fields(&hop.fields)
-            .display("reason", error)
-            .write();
+    match hop.protocol {
+        Alpn::H2 => Box::pin(drive(Box::pin(h2(&hop).serve_connection(io, service)), hop)),
+        Alpn::Http1 => {
+            let connection = h1().serve_connection(io, service).with_upgrades();
+            Box::pin(drive(Box::pin(connection), hop))
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    fn new(start: Instant) -> Self {
+    pub(super) fn new(start: Instant) -> Self {
         let zero = || AtomicU64::new(0);
         Self { start, received: zero(), sent: zero(), moved: zero() }
     }

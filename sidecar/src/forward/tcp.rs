@@ -1,5 +1,6 @@
 //! Bytes from the client, bytes to the application.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
@@ -14,8 +15,12 @@ use crate::listener::{Process, Terminator};
 const BUFFER: usize = 16 * 1024;
 
 /// Relays until both sides have said their last byte; one may fall silent before the other.
-pub(super) async fn relay(mut admitted: Admitted, terminator: &Terminator, process: &Process) {
-    let fields = hop::fields(&admitted, terminator);
+pub(super) async fn relay(
+    mut admitted: Box<Admitted>,
+    terminator: Arc<Terminator>,
+    process: Arc<Process>,
+) {
+    let fields = hop::fields(&admitted, &terminator);
     let start = Instant::now();
     let mut application = match terminator.application.connect().await {
         Ok(application) => application,
