@@ -64,7 +64,7 @@ pub fn of(object: &Object, namespace: &str) -> Vec<Reference> {
 }
 
 /// The annotation of `object` which says that something makes the Secret of `reference`:
-/// cert-manager's issuers and `kubernetes.io/tls-acme`, or one of the `further` ones.
+/// cert-manager's issuers and `kubernetes.io/tls-acme`, Gardener's, or one of the `further` ones.
 ///
 /// cert-manager makes no Certificate for an item of `spec.tls` without hosts.
 /// <https://cert-manager.io/docs/usage/ingress/>
@@ -83,6 +83,8 @@ pub fn maker_annotation(
     let acme = "kubernetes.io/tls-acme";
     let acme = (annotations.get(acme) == Some(&"true")).then_some(acme);
     let known = known.chain(acme).filter(|_| !reference.hosts.is_empty());
-    let mut all = known.chain(further.iter().map(String::as_str).filter(has));
+    let gardener = ["cert.gardener.cloud/purpose"].into_iter().filter(has);
+    let further = further.iter().map(String::as_str).filter(has);
+    let mut all = known.chain(gardener).chain(further);
     all.next().map(ToOwned::to_owned)
 }

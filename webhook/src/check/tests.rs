@@ -167,6 +167,7 @@ fn a_secret_that_something_makes_is_waited_for() {
         ("cert-manager.io/issuer", "le"),
         ("cert-manager.io/cluster-issuer", "le"),
         ("kubernetes.io/tls-acme", "true"),
+        ("cert.gardener.cloud/purpose", "managed"),
     ] {
         assert_eq!(create(annotated(ingress(&one_item()), key, value)).told(), [AWAITED], "{key}");
     }
@@ -413,6 +414,13 @@ fn an_ignored_finding_is_noted_with_its_reason() {
     assert_eq!(judgement.audit["ignored"], "LH201: made by a script");
     let codes: Vec<_> = judgement.findings.iter().map(|it| it.code.to_string()).collect();
     assert_eq!(codes, ["LH216"], "a code without a reason is complained about");
+}
+
+#[test]
+fn a_secret_that_contour_looks_for_elsewhere_is_not_looked_for_here() {
+    let key = "projectcontour.io/tls-cert-namespace";
+    assert_eq!(create(annotated(ingress(&one_item()), key, "certs")).told(), NOTHING);
+    assert_eq!(create(annotated(ingress(&one_item()), key, "shop")).told(), [MISSING]);
 }
 
 fn workload(kind: &str, annotations: &Value) -> Value {

@@ -29,26 +29,26 @@ A Secret that is not among the files is not missing: nobody knows. It gets an in
 Exit status: 0 no errors (warnings are allowed), 1 errors were found, 2 something could not
 be read or the command line is wrong.";
 
-/// Checks manifests: everything that names a Secret, and what the Secrets really hold.
+/// Check manifests: everything that names a Secret, and what the Secrets really hold
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files, folders (every .yaml, .yml and .json below them), or `-` for standard input.
+    /// Files, folders (every .yaml, .yml and .json below them), or `-` for standard input
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
-    /// What to print.
+    /// What to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-    /// The namespace of objects that do not say one.
+    /// The namespace of objects that do not say one
     #[arg(short, long, default_value = "default", env = "LASTHOP_NAMESPACE")]
     namespace: String,
-    /// Judge as of this day instead of today: `2026-12-24` or `2026-12-24T18:00:00Z`.
+    /// Judge as of this day instead of today: `2026-12-24` or `2026-12-24T18:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = clock::parse)]
     at: Option<i64>,
-    /// The files are all there is: a Secret that is not among them is missing.
+    /// The files are all there is: a Secret that is not among them is missing
     #[arg(long)]
     whole: bool,
-    /// An annotation that says that something makes the Secret, beside cert-manager's.
+    /// An annotation that says that something makes the Secret, beside cert-manager's
     #[arg(long = "maker-annotation", value_name = "NAME")]
     maker_annotations: Vec<String>,
 }

@@ -11,14 +11,14 @@ use super::{UNUSABLE, complain, end, print};
 use crate::render::markdown;
 use crate::rules;
 
-/// Says what a finding means, why it breaks things and how to cure it.
+/// Say what a finding means, why it breaks things and how to cure it
 #[derive(Debug, Parser)]
 #[command(after_help = "Examples:\n  lasthop explain LH206\n  lasthop explain | grep wildcard")]
 pub struct Args {
-    /// The code, such as LH206; without one, all are listed.
+    /// The code, such as LH206; without one, all are listed
     #[arg(value_name = "CODE")]
     code: Option<String>,
-    /// Print all pages as Markdown, as they are in docs/rules.md.
+    /// Print all pages as Markdown, as they are in docs/rules.md
     #[arg(long, conflicts_with = "code")]
     markdown: bool,
 }

@@ -27,7 +27,7 @@ the files, its label says whether injection is switched on; else it counts as sw
 Exit status: 0 injected where asked for, 1 a pod that asks cannot have the sidecar (nothing is
 printed then), 2 something could not be read or the command line is wrong.";
 
-/// Prints manifests as they are after injection.
+/// Print manifests as they are after injection.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -86,9 +86,18 @@ impl Ingress {
     }
 }
 
-/// The references of an Ingress.
+/// Contour looks for the Secrets of an Ingress with this annotation in the namespace that it names,
+/// where a `TLSCertificateDelegation` allows it.
+///
+/// <https://projectcontour.io/docs/main/config/annotations/>
+const ELSEWHERE: &str = "projectcontour.io/tls-cert-namespace";
+
+/// The references of an Ingress, unless they lead into another namespace, where nobody here looks.
 pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     let Some(ingress) = Ingress::read(object) else { return Vec::new() };
+    if object.annotation(ELSEWHERE).is_some_and(|other| !other.is_empty() && other != namespace) {
+        return Vec::new();
+    }
     ingress
         .tls
         .into_iter()

@@ -107,7 +107,8 @@ fn help(scene: &Scene, sight: &Sight) -> String {
         }
         None => format!(
             "create it first, or apply again once it is there: \
-             `kubectl create secret {} -n {namespace} {}`",
+             `kubectl create secret {} -n {namespace} {}`; where something makes it that lasthop does \
+             not know, annotate `lasthop.dev/missing-secret: warn`",
             creation(reference.role, &name).0,
             creation(reference.role, &name).1,
         ),

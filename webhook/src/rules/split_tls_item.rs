@@ -22,7 +22,7 @@ spec:
     - shop.example.com
   - secretName: shop-tls",
     cure: "\
-Take the second dash away:
+# one dash for both
 spec:
   tls:
   - hosts:

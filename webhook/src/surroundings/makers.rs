@@ -4,17 +4,24 @@ use crate::object::Object;
 
 /// The name of the Secret that `object` makes in its own namespace, where it makes one.
 ///
-/// cert-manager's `Certificate`, the External Secrets Operator's `ExternalSecret`, Bitnami's
-/// `SealedSecret`, and Ambassador's `Host` unless it says that nobody is its ACME authority.
+/// cert-manager's `Certificate` and Gardener's, the External Secrets Operator's `ExternalSecret`, Bitnami's
+/// `SealedSecret`, the Vault Secrets Operator's kinds, and Ambassador's `Host` unless it says that
+/// nobody is its ACME authority.
 pub(super) fn makes(object: &Object) -> Option<&str> {
     let name = match (object.group(), object.kind()) {
-        ("cert-manager.io", "Certificate") => object.text("/spec/secretName"),
+        ("cert-manager.io" | "cert.gardener.cloud", "Certificate") => {
+            object.text("/spec/secretName")
+        }
         ("external-secrets.io", "ExternalSecret") => {
             named_or_own(object, object.text("/spec/target/name"))
         }
         ("bitnami.com", "SealedSecret") => {
             named_or_own(object, object.text("/spec/template/metadata/name"))
         }
+        (
+            "secrets.hashicorp.com",
+            "VaultDynamicSecret" | "VaultPKISecret" | "VaultStaticSecret",
+        ) => object.text("/spec/destination/name"),
         ("getambassador.io", "Host") => match object.text("/spec/acmeProvider/authority") {
             "none" => "",
             "" if object.0.pointer("/spec/acmeProvider").is_none() => "",
