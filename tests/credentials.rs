@@ -349,15 +349,11 @@ fn chains_in_the_wrong_order() {
     let reading = read(&tls(below.pem() + &leaf, key.clone()));
     assert!(reading.credential.is_none());
     check_chains(vec![
-        case(
-            "the issuer first",
-            tls(below.pem() + &leaf, key.clone()),
-            &["LH118 tls.crt", "LH117 tls.crt", "LH116 tls.crt"],
-        ),
+        case("the issuer first", tls(below.pem() + &leaf, key.clone()), &["LH116 tls.crt"]),
         case(
             "root before intermediate",
             tls(leaf.clone() + &ca.pem() + &below.pem(), key.clone()),
-            &["LH117 tls.crt", "LH117 tls.crt"],
+            &["LH117 tls.crt"],
         ),
         case("a stranger's CA", tls(leaf.clone() + &other, key.clone()), &["LH117 tls.crt"]),
         case("the leaf twice", tls(leaf.repeat(2), key), &["LH117 tls.crt"]),
