@@ -1,5 +1,7 @@
 //! LH330: a Service that leads past the sidecar.
 
+use lasthop_contract::text::escape;
+
 use super::Rule;
 use crate::check::{Scene, Setting};
 use crate::finding::Finding;
@@ -32,13 +34,15 @@ spec:
 fn judge(scene: &Scene) -> Vec<Finding> {
     let finding = |pair: &Pair<'_>, astray: Astray| {
         let Lead::Application(port) = astray.lead else { return None };
+        // The warning on the workload names no other object: the message has to.
         let message = format!(
-            "port {} of the Service leads to port {port} of {}, in plaintext past the sidecar",
-            astray.port, pair.workload
+            "port {} of Service `{}` leads to port {port} of {}, in plaintext past the sidecar",
+            astray.port,
+            pair.service_name(),
+            pair.workload
         );
-        let line = format!("targetPort: {}", astray.target?);
-        let finding = RULE.warning(scene, astray.path, message).help("lead it to the sidecar");
-        Some(pair.place(finding.suggest(line)))
+        let help = format!("write `targetPort: {}`", astray.target?);
+        Some(pair.place(RULE.warning(scene, astray.path, message).help(help)))
     };
     each(scene, finding)
 }
@@ -52,6 +56,11 @@ pub(super) struct Pair<'a> {
 }
 
 impl Pair<'_> {
+    /// The Service's name, to be printed.
+    pub(super) fn service_name(&self) -> String {
+        escape(self.service.name())
+    }
+
     /// The finding at the Service, which is what has to change, whichever of the two is in question.
     pub(super) fn place(&self, mut finding: Finding) -> Finding {
         finding.object = self.service.reference(self.namespace);

@@ -34,17 +34,15 @@ fn judge(scene: &Scene) -> Vec<Finding> {
     let finding = |pair: &Pair<'_>, astray: Astray| {
         let Lead::Nowhere(name) = astray.lead else { return None };
         let message = format!(
-            "port {} of the Service leads to `{}`, which no listener of {} has",
+            "port {} of Service `{}` leads to `{}`, which no listener of {} has",
             astray.port,
+            pair.service_name(),
             escape(&name),
             pair.workload
         );
         let finding = RULE.warning(scene, astray.path, message);
         let finding = match astray.target {
-            Some(target) => {
-                let line = format!("targetPort: {target}");
-                finding.help("the sidecar has one listener").suggest(line)
-            }
+            Some(target) => finding.help(format!("write `targetPort: {target}`")),
             None => finding.help("name a port of `lasthop.dev/ports`, behind `lasthop-`"),
         };
         Some(pair.place(finding))
