@@ -300,7 +300,7 @@ fn a_body_of_16_mib_is_read_and_a_longer_one_is_not_even_kept() {
     Review::update(large.clone(), large).ask(webhook.validate()).expect_allowed();
     // As small to send as it would be large to keep.
     let crowded = webhook.validate().body_bytes(format!("[{}0]", "0,".repeat(8_000_000))).run();
-    assert!(crowded.expect(413).text().contains("more than 1000000 JSON values"));
+    assert!(crowded.expect(413).text().contains("more than 500000 JSON values"));
     webhook.judges();
     webhook.expect_no_panic();
 }
@@ -526,4 +526,50 @@ fn a_wrong_start_ends_at_once_with_the_reason() {
         Program::ours("lasthop").args(["serve", "--surroundings", empty, "--listen", &taken]);
     let busy = busy.run();
     assert!(busy.code() == 0 || busy.stdout.contains(&taken), "{busy}");
+}
+
+#[test]
+fn an_api_server_that_does_not_answer_costs_a_warning_and_two_seconds() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let pki = Pki::new();
+    let leaf = pki.authority("webhook").leaf().dns("localhost").ip([127, 0, 0, 1]).issue();
+    let directory = SecretDir::new(&leaf.secret());
+    // One takes connections and says nothing, one does not even take them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (server, most) in [(silent.local_addr().unwrap(), 4), (closed, 2)] {
+        let home = TempDir::new().unwrap();
+        let kubeconfig = home.path().join("config");
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
+            "clusters": [{ "name": "test", "cluster": { "server": format!("https://{server}") } }],
+            "users": [{ "name": "test", "user": { "token": "none" } }],
+        });
+        std::fs::write(&kubeconfig, config.to_string()).unwrap();
+        let mut running = Program::ours("lasthop")
+            .args(["serve", "--listen", "127.0.0.1:0", "--kubeconfig"])
+            .arg(&kubeconfig)
+            .arg("--tls-dir")
+            .arg(directory.path())
+            .start();
+        let address = running.address("webhook");
+        let root = leaf.files().root;
+        let request = |path: &str| Curl::get(&format!("https://{address}/{path}")).trust(&root);
+        request("livez").run().expect(200);
+        for (path, most) in [("validate?timeout=30s", most), ("validate?timeout=2s", 2)] {
+            let began = Instant::now();
+            let answer = Review::create(ingress("web-tls")).ask(request(path)).expect_allowed();
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(most), "{path} took {took:?}");
+            assert!(answer.warnings().iter().any(|it| it.contains("web-tls")), "{answer:?}");
+        }
+        // A pod that asks gets the sidecar all the same: nothing of it has to be looked up.
+        let answer = Review::create(pod()).ask(request("mutate?timeout=10s")).expect_allowed();
+        assert!(answer.0.get("patch").is_some());
+    }
 }

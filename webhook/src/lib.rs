@@ -12,6 +12,7 @@ pub mod clock;
 pub mod commands;
 pub mod documents;
 pub mod finding;
+pub mod hardening;
 pub mod inject;
 pub mod object;
 pub mod path;

@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use http::{Request, StatusCode, header};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -30,6 +31,8 @@ mod judge;
 mod lifecycle;
 mod listener;
 mod placement;
+
+use body::BodyError;
 
 pub use lifecycle::{DrainTimes, Lifecycle};
 pub use placement::VersionSource;
@@ -98,6 +101,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         memory: body::Memory::new(),
         pool: Pool::new().context("cannot start the threads that judge reviews")?,
     };
+    // From here on there is something to bring to an end.
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
     let socket = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}: choose another with --listen"))?;
@@ -111,24 +116,35 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         metrics,
     };
     lifecycle.tasks.spawn(listener.run());
-    wait_for_signal().await.context("cannot listen for signals")?;
+    signals.next().await;
     // Whoever signals twice does not want to wait.
     tokio::select! {
         () = lifecycle.stop(drain) => {}
-        result = wait_for_signal() => result.context("cannot listen for signals")?,
+        () = signals.next() => {}
     }
     Ok(())
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn router(app: Arc<App>) -> Router {
@@ -188,6 +204,7 @@ async fn review(app: Arc<App>, entry: Entry, request: Request<Body>) -> Response
     let judging = Box::pin({
         let app = Arc::clone(&app);
         async move {
+            let _share = app.memory.for_values_of(&read.bytes).await?;
             let question = review::read(&read.bytes)?;
             drop(read);
             Ok(judge::judge(&app, entry, question, deadline).await)
@@ -197,10 +214,9 @@ async fn review(app: Arc<App>, entry: Entry, request: Request<Body>) -> Response
         Ok(Ok((verdict, answer))) => {
             (verdict, respond(StatusCode::OK, "application/json", answer.to_string()))
         }
-        Ok(Err(error)) => {
-            let error: ReviewError = error;
-            tracing::warn!(entry = entry.word(), %error, "refused what is no review");
-            (Verdict::Malformed, plain(StatusCode::BAD_REQUEST, format!("{error}\n")))
+        Ok(Err(NoReview { status, reason })) => {
+            tracing::warn!(entry = entry.word(), error = reason, "refused what is no review");
+            (Verdict::Malformed, plain(status, format!("{reason}\n")))
         }
         Err(Panicked) => {
             tracing::error!(entry = entry.word(), "a review ended in a panic: a bug of lasthop");
@@ -210,6 +226,24 @@ async fn review(app: Arc<App>, entry: Entry, request: Request<Body>) -> Response
     };
     app.metrics.reviewed(entry, verdict, began.elapsed());
     response
+}
+
+/// Why there is nothing to judge.
+struct NoReview {
+    status: StatusCode,
+    reason: String,
+}
+
+impl From<ReviewError> for NoReview {
+    fn from(error: ReviewError) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, reason: error.to_string() }
+    }
+}
+
+impl From<BodyError> for NoReview {
+    fn from(error: BodyError) -> Self {
+        Self { status: error.status(), reason: error.to_string() }
+    }
 }
 
 /// The time for lookups: half of what the API server waits (`?timeout=5s`), so that the answer is
@@ -285,6 +319,13 @@ impl Drop for Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_piece_of_work_and_no_other() {
+        let pool = Pool::new().unwrap();
+        assert!(pool.run(async { panic!("this one fails") }).await.map(|(): ()| ()).is_err());
+        assert!(matches!(pool.run(async { 7 }).await, Ok(7)));
+    }
 
     #[test]
     fn takes_half_of_what_the_api_server_waits() {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::certificate::{Managed, ServedName, Source};
 use crate::check::{Mode, Validate};
 use crate::documents::Documents;
+use crate::hardening;
 use crate::inject;
 use crate::object::Object;
 use crate::serve::{self, DrainTimes, Options, VersionSource};
@@ -167,6 +168,12 @@ impl Args {
     /// Serves until a signal ends it.
     pub fn run(self) -> ExitCode {
         telemetry::init_log(self.process.log_level);
+        if let Err(refused) = hardening::apply() {
+            tracing::warn!(
+                refused,
+                "the memory with keys in it is less protected than it could be"
+            );
+        }
         match self.serve() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

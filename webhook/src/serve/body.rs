@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// All bodies together may take this much memory at a time.
-const MOST_BYTES_TOGETHER: usize = 96 * 1024 * 1024;
+const MOST_BYTES_TOGETHER: usize = 48 * 1024 * 1024;
 
 /// A body has to be here by then.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,24 +22,66 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// of it before it reads gets to see the answer.
 const MOST_BYTES_DISCARDED: usize = 64 * 1024 * 1024;
 
-/// JSON values in a body: each takes up to 80 bytes of memory where two are enough to write it.
-const MOST_VALUES: usize = 1_000_000;
+/// JSON values in a body. The largest legal objects have some ten thousand.
+const MOST_VALUES: usize = 500_000;
 
-/// The memory that bodies take, all together.
+/// What a JSON value takes in memory, where two bytes are enough to write it.
+const BYTES_A_VALUE: usize = 160;
+
+/// All values together may take this much memory at a time.
+const MOST_VALUE_BYTES_TOGETHER: usize = 112 * 1024 * 1024;
+
+/// The memory that reviews take, all together.
 #[derive(Clone, Debug)]
-pub(super) struct Memory(Arc<Semaphore>);
+pub(super) struct Memory {
+    bodies: Arc<Semaphore>,
+    values: Arc<Semaphore>,
+}
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_BYTES_TOGETHER)))
+        Self {
+            bodies: Arc::new(Semaphore::new(MOST_BYTES_TOGETHER)),
+            values: Arc::new(Semaphore::new(MOST_VALUE_BYTES_TOGETHER)),
+        }
     }
+
+    /// Waits for the memory that `text` takes once it is parsed.
+    pub(super) async fn for_values_of(&self, text: &[u8]) -> Result<Share, BodyError> {
+        let values = count_values(text);
+        if values > MOST_VALUES {
+            return Err(BodyError::TooManyValues);
+        }
+        let taking = take(&self.values, values * BYTES_A_VALUE);
+        tokio::time::timeout(PATIENCE, taking).await.map_err(|_elapsed| BodyError::Busy)
+    }
+}
+
+/// Memory that is given back when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Share(Option<OwnedSemaphorePermit>);
+
+impl Share {
+    fn merge(&mut self, more: Self) {
+        match (&mut self.0, more.0) {
+            (Some(mine), Some(more)) => mine.merge(more),
+            (mine @ None, more) => *mine = more,
+            (Some(_), None) => {}
+        }
+    }
+}
+
+async fn take(from: &Arc<Semaphore>, bytes: usize) -> Share {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    // The semaphore is never closed, so that there is always a permit.
+    Share(Arc::clone(from).acquire_many_owned(bytes).await.ok())
 }
 
 /// A body that was read, and its share of the memory.
 #[derive(Debug)]
 pub(super) struct ReadBody {
     pub(super) bytes: Vec<u8>,
-    _share: Option<OwnedSemaphorePermit>,
+    _share: Share,
 }
 
 /// Why a body was not read.
@@ -51,6 +93,8 @@ pub(super) enum BodyError {
     TooManyValues,
     #[error("the body did not arrive within {} seconds", PATIENCE.as_secs())]
     TooSlow,
+    #[error("too many reviews are under way")]
+    Busy,
     #[error("the body broke off: {0}")]
     Broken(String),
 }
@@ -60,6 +104,7 @@ impl BodyError {
         match self {
             Self::TooLong | Self::TooManyValues => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -80,19 +125,15 @@ pub(super) async fn read(
     }
     let read = tokio::time::timeout(PATIENCE, collect(&mut body, memory)).await;
     let read = read.unwrap_or(Err(BodyError::TooSlow));
-    match &read {
-        Err(BodyError::TooLong) => discard(&mut body, MOST_BYTES).await,
-        Ok(read) if count_values(&read.bytes) > MOST_VALUES => {
-            return Err(BodyError::TooManyValues);
-        }
-        Ok(_) | Err(_) => {}
+    if matches!(read, Err(BodyError::TooLong)) {
+        discard(&mut body, MOST_BYTES).await;
     }
     read
 }
 
 async fn collect(body: &mut Body, memory: &Memory) -> Result<ReadBody, BodyError> {
     let mut bytes = Vec::new();
-    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut share = Share::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             BodyError::Broken(lasthop_contract::text::escape(&error.to_string()))
@@ -101,14 +142,7 @@ async fn collect(body: &mut Body, memory: &Memory) -> Result<ReadBody, BodyError
         if bytes.len() + data.len() > MOST_BYTES {
             return Err(BodyError::TooLong);
         }
-        let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        // The semaphore is never closed, so that an error cannot happen.
-        if let Ok(more) = Arc::clone(&memory.0).acquire_many_owned(size).await {
-            match &mut share {
-                Some(share) => share.merge(more),
-                None => share = Some(more),
-            }
-        }
+        share.merge(take(&memory.bodies, data.len()).await);
         bytes.extend_from_slice(&data);
     }
     Ok(ReadBody { bytes, _share: share })
@@ -127,9 +161,6 @@ async fn discard(body: &mut Body, mut read: usize) {
 
 /// An upper bound of the JSON values in `text`: separators outside of strings.
 fn count_values(text: &[u8]) -> usize {
-    if text.len() < MOST_VALUES {
-        return 0;
-    }
     let (mut values, mut in_string, mut escaped) = (1, false, false);
     for byte in text {
         match byte {
@@ -149,11 +180,8 @@ mod tests {
 
     #[test]
     fn counts_values_and_not_what_is_inside_of_strings() {
-        let commas = format!("\"{}\"", ",".repeat(MOST_VALUES + 1));
-        assert_eq!(count_values(commas.as_bytes()), 1);
-        let quoted = format!("\"{}\"", "\\\",".repeat(MOST_VALUES));
-        assert_eq!(count_values(quoted.as_bytes()), 1);
-        let nulls = format!("[{}0]", "0,".repeat(MOST_VALUES));
-        assert!(count_values(nulls.as_bytes()) > MOST_VALUES);
+        assert_eq!(count_values(br#"",,,[[[{{{""#), 1);
+        assert_eq!(count_values(br#""\",\",\\""#), 1);
+        assert!(count_values(br#"[0,0,[],{"a":1}]"#) >= 6);
     }
 }

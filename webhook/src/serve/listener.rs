@@ -22,9 +22,9 @@ use tower::ServiceExt as _;
 use super::lifecycle::Lifecycle;
 use crate::telemetry::Metrics;
 
-/// At most this many connections are open; more wait in the backlog of the socket. An API server
-/// keeps a handful.
-const CONNECTIONS: usize = 1024;
+/// At most this many connections are open, well below the usual limit of descriptors; more wait in
+/// the backlog of the socket. An API server keeps a handful.
+const CONNECTIONS: usize = 512;
 
 /// A client has so long for its handshake, and again for its first request.
 const PATIENCE: Duration = Duration::from_secs(5);
