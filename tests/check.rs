@@ -64,7 +64,7 @@ fn every_case_is_told_at_a_terminal_as_a_person_approved_it() {
 fn nothing_of_a_private_key_is_ever_printed() {
     for (code, path) in cases() {
         let text = fs::read_to_string(path.join("bad.yaml")).unwrap();
-        for output in ["text", "json"] {
+        for output in ["text", "json", "sarif", "github"] {
             let bad = check(&path.join("bad.yaml"), &["-o", output]);
             let printed = format!("{}{}", bad.stdout, bad.stderr);
             let values = text.lines().filter_map(|line| line.trim().split(' ').next_back());
@@ -100,6 +100,29 @@ fn programs_get_the_same_findings_as_json() {
             let docs = finding["docs"].as_str().unwrap().split_once('#').unwrap();
             let page = fs::read_to_string(folder().join("../../..").join(docs.0)).unwrap();
             assert!(page.contains(&format!("\n## {}\n", docs.1.to_uppercase())), "{finding}");
+        }
+    }
+}
+
+#[test]
+fn code_scanning_and_pull_requests_get_them_in_their_own_words() {
+    let case = folder().join("LH206/bad.yaml");
+    let home = [Varying::path(folder(), "tests/cases/check")];
+    let github = check(&case, &["-o", "github"]);
+    assert_eq!(github.code(), 1);
+    golden::check(folder().join("LH206/bad.github.txt"), &github.stdout, &home);
+    let sarif = check(&case, &["-o", "sarif"]);
+    assert_eq!(sarif.code(), 1);
+    let [home] = home;
+    let version = Varying::Text(env!("CARGO_PKG_VERSION").to_owned(), "VERSION".to_owned());
+    golden::check(folder().join("LH206/bad.sarif.txt"), &sarif.stdout, &[home, version]);
+    for (code, path) in cases() {
+        let told = check(&path.join("bad.yaml"), &[completeness(&code), &["-o", "sarif"]].concat());
+        let log: Value = serde_json::from_str(&told.stdout).unwrap();
+        let run = &log["runs"][0];
+        for result in run["results"].as_array().unwrap() {
+            let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+            assert_eq!(run["tool"]["driver"]["rules"][index]["id"], result["ruleId"], "{code}");
         }
     }
 }

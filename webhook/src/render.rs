@@ -4,9 +4,11 @@ use crate::documents::{Document, Failure, Place};
 use crate::finding::{Finding, Severity};
 
 pub mod admission;
+pub mod github;
 pub mod json;
 pub mod manifests;
 pub mod markdown;
+pub mod sarif;
 pub mod text;
 mod wrap;
 

@@ -13,7 +13,7 @@ use crate::documents::{Document, Documents};
 use crate::finding::Severity;
 use crate::object::Object;
 use crate::render::text::Colour;
-use crate::render::{Report, json, text};
+use crate::render::{Report, github, json, sarif, text};
 use crate::surroundings::{Completeness, Files, Surroundings};
 
 const EXAMPLES: &str = "\
@@ -61,6 +61,10 @@ pub enum Output {
     Text,
     /// For programs.
     Json,
+    /// For code scanning: SARIF 2.1.0.
+    Sarif,
+    /// For GitHub Actions: annotations of a pull request.
+    Github,
 }
 
 impl Args {
@@ -81,6 +85,8 @@ impl Args {
         let printed = print(&match output {
             Output::Text => text::report(&report, Colour::of(&std::io::stdout())),
             Output::Json => format!("{:#}\n", json::report(&report)),
+            Output::Sarif => format!("{:#}\n", sarif::report(&report)),
+            Output::Github => github::report(&report),
         });
         for failure in report.failures {
             complain(&text::failure(failure));

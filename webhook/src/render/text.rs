@@ -70,7 +70,7 @@ fn block(finding: &Finding, place: &Place<'_>, colour: Colour) -> String {
 }
 
 /// The help, with the corrected YAML below it.
-fn help(finding: &Finding) -> String {
+pub(super) fn help(finding: &Finding) -> String {
     let mut help = wrap(&finding.help, WIDTH).join("\n");
     for line in finding.suggestion.iter().flat_map(|yaml| yaml.lines()) {
         help.push_str("\n  ");
@@ -89,7 +89,7 @@ pub fn failure(failure: &Failure) -> String {
 }
 
 /// How much was found in how much.
-fn summary(report: &Report<'_>) -> String {
+pub(super) fn summary(report: &Report<'_>) -> String {
     let counts = [
         (report.count(Severity::Error), "error"),
         (report.count(Severity::Warning), "warning"),
