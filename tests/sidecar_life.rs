@@ -384,6 +384,7 @@ fn the_deadline_cuts_what_is_still_open() {
     assert_eq!(finished.code(), 0, "{finished}");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(finished.stdout.contains("the drain timeout is over"), "{finished}");
+    assert!(finished.stdout.contains("cut at the end of the drain"), "{finished}");
     assert_ne!(slow.join().unwrap().exit, 0);
 }
 

@@ -108,16 +108,11 @@ pub(crate) async fn terminate(
         };
         let connection = connection(stream, peer, Arc::clone(&terminator), Arc::clone(&process));
         let place = Place::take(&terminator.metrics.open, permit);
-        process.clients.spawn(serve(connection, place, Arc::clone(&process)));
+        process.clients.spawn(async move {
+            connection.await;
+            drop(place);
+        });
     }
-}
-
-async fn serve(connection: impl Future<Output = ()>, place: Place, process: Arc<Process>) {
-    tokio::select! {
-        () = connection => {}
-        () = process.phases.cut.cancelled() => {}
-    }
-    drop(place);
 }
 
 /// A connection's place among all that are open, given back however the connection ends.

@@ -1,7 +1,6 @@
 //! The end, in order: unready, then no new connections, then no connections.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -52,7 +51,8 @@ impl Signals {
     }
 }
 
-/// Serves until a signal says otherwise, and then drains. Returns when all is over.
+/// Serves until a signal says otherwise, and then drains. What is still open when this returns is
+/// cut by the end of the runtime.
 pub(crate) async fn until_the_end(
     process: &Arc<Process>,
     mut signals: Signals,
@@ -77,9 +77,6 @@ pub(crate) async fn until_the_end(
     process.phases.unready.cancel();
     process.phases.closing.cancel();
     process.phases.cut.cancel();
-    // What was cut still says so in the log; that takes no time.
-    let _in_time = timeout(Duration::from_secs(1), process.clients.wait()).await;
-    process.log.info("ended").write();
 }
 
 async fn in_order(process: &Arc<Process>, plan: DrainPlan) {

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::admit::Admitted;
 use crate::listener::{Process, Terminator};
 
+mod aside;
 pub(crate) mod body;
 mod drive;
 mod exchange;

@@ -182,8 +182,9 @@ fn serve(plan: &Plan, loaded: Loaded, log: &Log) -> Result<Exit, Exit> {
     let bound = Bound::new(plan, loaded, &process)?;
     let reloader = bound.start(&process).map_err(failed("the reload thread cannot be started"))?;
     runtime.block_on(drain::until_the_end(&process, signals, &reloader, plan.drain));
-    // Nothing that still runs is worth waiting for.
+    // This cuts what is still open, and nothing that still runs is worth waiting for.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    log.info("ended").write();
     Ok(Exit::Ended)
 }
 

@@ -21,6 +21,7 @@ use crate::dial::{DialError, Http1};
 use crate::host;
 use crate::limits;
 use crate::listener::Terminator;
+use crate::telemetry::log::{Fields, Log};
 
 /// What the application answered.
 pub(super) struct Answer {
@@ -84,8 +85,21 @@ impl Failure {
         }
     }
 
+    /// Writes it down, for the connection that `fields` tell of.
+    pub(super) fn tell(&self, log: &Log, fields: &Fields) {
+        let mut line = log
+            .warn("the application did not answer")
+            .fields(fields)
+            .text("reason", self.word())
+            .text("detail", self.reason());
+        if let Some(cause) = self.cause() {
+            line = line.foreign("cause", &cause);
+        }
+        line.write();
+    }
+
     /// What only the log should say.
-    pub(super) fn cause(&self) -> Option<String> {
+    fn cause(&self) -> Option<String> {
         match self {
             Self::Dial(DialError::Failed(error)) => Some(error.to_string()),
             Self::Dial(DialError::Protocol(error)) | Self::Broken(error) => Some(chain(error)),

@@ -211,16 +211,7 @@ fn expects_continue(parts: &Parts) -> bool {
 fn failed(hop: &Hop, failure: &Failure, mut record: Box<Record>) -> Response<ResponseBody> {
     hop.terminator.metrics.application_failure(failure.word());
     record.failed(failure.reason());
-    let log = &hop.process.log;
-    let mut line = log
-        .warn("the application did not answer")
-        .fields(&hop.fields)
-        .text("reason", failure.word())
-        .text("detail", failure.reason());
-    if let Some(cause) = failure.cause() {
-        line = line.foreign("cause", &cause);
-    }
-    line.write();
+    failure.tell(&hop.process.log, &hop.fields);
     own(failure.status(), failure.reason(), record)
 }
 

@@ -134,6 +134,9 @@ impl Drop for Record {
         let error = match (self.error, self.outcome, self.answer) {
             (Some(error), _, _) => Some(error),
             (None, Outcome::Whole, _) => None,
+            (None, Outcome::CutShort, _) if hop.process.phases.cut.is_cancelled() => {
+                Some("cut at the end of the drain")
+            }
             (None, Outcome::CutShort, None) => Some("the client went away before the answer"),
             (None, Outcome::CutShort, Some(_)) => Some("the client went away during the answer"),
         };

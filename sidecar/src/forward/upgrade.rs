@@ -34,13 +34,7 @@ pub(super) fn tunnel(
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     parts.status = StatusCode::SWITCHING_PROTOCOLS;
     record.answered(parts.status);
-    let cut = hop.process.phases.cut.clone();
-    hop.process.clients.spawn(async move {
-        tokio::select! {
-            () = relay(client, application, &mut record) => {}
-            () = cut.cancelled() => record.failed("cut at the end of the drain"),
-        }
-    });
+    hop.process.clients.spawn(async move { relay(client, application, &mut record).await });
     Response::from_parts(parts, ResponseBody::none())
 }
 
