@@ -320,6 +320,17 @@ fn a_client_of_an_old_version_is_refused() {
 }
 
 #[test]
+fn a_client_that_speaks_another_protocol_is_refused() {
+    if skip::lacks(&["openssl"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let mut sidecar = scene.setup().start();
+    sidecar.shake().alpn("imap").run().expect_alert(120);
+    sidecar.expect_refusal("LH524");
+}
+
+#[test]
 fn a_client_that_does_not_trust_us_is_told_of_with_its_alert() {
     if skip::lacks(&["curl"]) {
         return;

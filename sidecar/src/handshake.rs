@@ -319,3 +319,60 @@ async fn linger(mut stream: TcpStream) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lasthop_contract::client_policy::ClientEku;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_is_documented_with_its_code() {
+        const PAGE: &str = include_str!("../../docs/sidecar.md");
+        let text = String::new;
+        let refusals = [
+            RefusalReason::NoCertificate,
+            RefusalReason::Unreadable { reason: text() },
+            RefusalReason::UnknownIssuer { issuer: text() },
+            RefusalReason::Expired { not_after: 0 },
+            RefusalReason::NotYetValid { not_before: 0 },
+            RefusalReason::WrongPurpose { accepted: ClientEku::Client, presented: Vec::new() },
+            RefusalReason::CaAsClient,
+            RefusalReason::Revoked,
+            RefusalReason::RevocationUnknown,
+            RefusalReason::BadChain { reason: text() },
+            RefusalReason::NotAllowed,
+        ];
+        let refused = |reason| Failure::Refused(Refusal { reason, certificate: None });
+        let others = [
+            Failure::Timeout,
+            Failure::NotTls { looks_like: "" },
+            Failure::NoCommonVersion,
+            Failure::NoCommonParameters { reason: text() },
+            Failure::NoCommonProtocol,
+            Failure::ClientAlert { alert: text() },
+            Failure::Unproven,
+            Failure::Aborted,
+            Failure::Malformed { reason: text() },
+        ];
+        for failure in refusals.into_iter().map(refused).chain(others) {
+            let row = format!("| {} | `{}` |", failure.code().unwrap(), failure.word());
+            assert!(PAGE.contains(&row), "{row} is not in docs/sidecar.md");
+        }
+    }
+
+    #[test]
+    fn what_is_not_tls_is_named() {
+        for (head, expected) in [
+            (b"GET / HT", "plain HTTP"),
+            (b"OPTIONS ", "plain HTTP"),
+            (b"PRI * HT", "HTTP/2 without TLS"),
+            (b"PROXY TC", "the PROXY protocol"),
+            (b"SSH-2.0-", "SSH"),
+            (b"\x80\x2e\x01\x03\x01\0\0\0", "something like SSL 2"),
+            (b"hello...", "something else than TLS"),
+        ] {
+            assert_eq!(guess(*head), expected);
+        }
+    }
+}

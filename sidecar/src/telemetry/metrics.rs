@@ -339,4 +339,29 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
     }
+
+    #[test]
+    fn every_metric_is_documented_and_nothing_else() {
+        const PAGE: &str = include_str!("../../../docs/sidecar.md");
+        let metrics = Metrics::new();
+        let listener = metrics.of_listener("8443");
+        listener.refusal("LH501", "no_certificate");
+        listener.application_failure("connect");
+        listener.not_after("web", 0);
+        let text = metrics.encode();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let mut families: Vec<String> = types
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, kind)| format!("{name}{}", if kind == "counter" { "_total" } else { "" }))
+            .map(|name| if name == "lasthop_sidecar" { name + "_info" } else { name })
+            .collect();
+        for name in &families {
+            assert!(PAGE.contains(&format!("`{name}`")), "{name} is not in docs/sidecar.md");
+        }
+        families.sort();
+        let words = PAGE.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+        for word in words.filter(|word| word.starts_with("lasthop_")) {
+            assert!(families.iter().any(|name| name == word), "{word} is no metric");
+        }
+    }
 }
