@@ -78,7 +78,7 @@ fn warning(finding: &Finding) -> String {
 }
 
 /// One line without control characters, cut where a client might cut it.
-fn shorten(line: &str) -> String {
+pub fn shorten(line: &str) -> String {
     let mut line = line.replace(|character: char| character.is_control(), " ");
     if line.len() > LONGEST {
         let mut end = LONGEST - '…'.len_utf8();

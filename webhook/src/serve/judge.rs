@@ -73,8 +73,8 @@ struct Judged {
 }
 
 impl Judged {
-    fn warned(warning: String) -> Self {
-        let answer = Answer { warnings: vec![warning], ..Answer::default() };
+    fn warned(warning: &str) -> Self {
+        let answer = Answer { warnings: vec![admission::shorten(warning)], ..Answer::default() };
         Self { findings: Vec::new(), answer }
     }
 }
@@ -95,7 +95,7 @@ impl Review<'_> {
         }
         if !KINDS.iter().any(|(group, kind)| object.is(group, kind)) {
             let (version, kind) = (escape(object.api_version()), escape(object.kind()));
-            return Judged::warned(format!(
+            return Judged::warned(&format!(
                 "lasthop has no rules for {kind} ({version}) and let it through; a webhook \
                  configuration sends it"
             ));
