@@ -239,10 +239,10 @@ fn a_ticket_does_not_outlive_the_certificate() {
     let scene = Scene::new();
     let mut sidecar = scene.sidecar();
     let start = Instant::now();
-    let client = scene.clients.leaf().dns("alb.example").valid(Validity::for_seconds(4)).issue();
+    let client = scene.clients.leaf().dns("alb.example").valid(Validity::for_seconds(8)).issue();
     let session = scene.pki.directory().join("session").display().to_string();
     remember(&sidecar, &client.files(), &session);
-    std::thread::sleep(Duration::from_secs(6).saturating_sub(start.elapsed()));
+    std::thread::sleep(Duration::from_secs(10).saturating_sub(start.elapsed()));
     let again =
         sidecar.shake().option("-sess_in", Some(&session)).request(HOST, "/status/200").run();
     assert!(again.is_resumed(), "the handshake itself goes through: {again:?}");

@@ -324,7 +324,7 @@ fn during_the_delay_it_is_unready_and_serves_as_before() {
     }
     let scene = Scene::new();
     let mut sidecar =
-        Sidecar::with_delay(scene.app.address(), "3").serving(&scene.server()).start();
+        Sidecar::with_delay(scene.app.address(), "6").serving(&scene.server()).start();
     sidecar.ask("/readyz").run().expect(200);
     sidecar.process.terminate();
     sidecar.expect_log("draining");

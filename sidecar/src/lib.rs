@@ -1,8 +1,8 @@
 //! The TLS terminator beside an application.
 //!
-//! A connection walks through five rooms, in the order of these names: [`accept`] takes it,
-//! [`handshake`] secures it, [`admit`] decides whether it may speak, [`forward`] passes on what it
-//! says, over a connection that [`dial`] made to the application.
+//! A connection walks through five rooms, in the order of these names: `accept` takes it,
+//! `handshake` secures it, `admit` decides whether it may speak, `forward` passes on what it
+//! says, over a connection that `dial` made to the application.
 
 mod accept;
 mod admit;
