@@ -13,6 +13,7 @@ mod credential;
 mod field_type;
 mod host_in_two_items;
 mod host_not_covered;
+mod host_syntax;
 pub(crate) mod placeholder;
 mod plaintext_service;
 mod public_ca_clients;
@@ -85,6 +86,7 @@ static RULES: &[&Rule] = &[
     &field_type::RULE,
     &secret_in_use::RULE,
     &bad_override::RULE,
+    &host_syntax::RULE,
     &could_not_look::RULE,
     &budget_used_up::RULE,
     &public_ca_clients::RULE,

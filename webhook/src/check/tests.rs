@@ -361,7 +361,6 @@ fn legal_shapes_are_nobodys_mistake() {
         json!([{}]),
         json!([{"hosts": ["a.example"], "secretName": ""}]),
         one_item(),
-        json!([{"hosts": ["A.Example"], "secretName": "web-tls"}]),
     ];
     for shape in shapes {
         for secret in [&plain, &opaque, &with_ca] {

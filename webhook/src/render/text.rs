@@ -105,8 +105,12 @@ pub(super) fn summary(report: &Report<'_>) -> String {
         0 => String::new(),
         count => format!(", {} left out (no Kubernetes object)", of(count, "document")),
     };
+    let unread = match report.failures.len() {
+        0 => String::new(),
+        count => format!(", {count} could not be read"),
+    };
     let (objects, files) = (of(report.objects, "object"), of(report.files, "file"));
-    format!("{found}: {objects} in {files} checked{left_out}")
+    format!("{found}: {objects} in {files} checked{left_out}{unread}")
 }
 
 fn of(count: usize, word: &str) -> String {

@@ -79,7 +79,7 @@ pub(super) fn uncovered(
         }
         let Some(certificate) = pair.seen.reading().leaf() else { continue };
         let hosts = pair.reference.hosts.iter();
-        let hosts = hosts.filter(|at| !super::placeholder::is_placeholder(&at.host));
+        let hosts = hosts.filter(|at| super::host_syntax::is_host(&at.host));
         let hosts = hosts.filter(|at| coverage(certificate, &at.host) == wanted);
         findings.extend(hosts.map(|at| tell(&pair, certificate, at)));
     }

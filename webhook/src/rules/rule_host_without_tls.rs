@@ -38,7 +38,7 @@ fn judge(scene: &Scene) -> Vec<Finding> {
         ingress.tls.iter().flat_map(|item| &item.hosts).any(|at| host_matches(&at.host, &rule.host))
     };
     let left_out = ingress.rules.iter().filter(|rule| !has_tls(rule));
-    let left_out = left_out.filter(|rule| !super::placeholder::is_placeholder(&rule.host));
+    let left_out = left_out.filter(|rule| super::host_syntax::is_host(&rule.host));
     left_out
         .map(|rule| {
             let host = escape(&rule.host);

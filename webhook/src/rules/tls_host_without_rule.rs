@@ -35,7 +35,7 @@ fn judge(scene: &Scene) -> Vec<Finding> {
     let mut findings = Vec::new();
     for at in ingress.tls.iter().flat_map(|item| &item.hosts) {
         if ingress.rules.iter().any(|rule| host_matches(&at.host, &rule.host))
-            || super::placeholder::is_placeholder(&at.host)
+            || !super::host_syntax::is_host(&at.host)
         {
             continue;
         }
