@@ -172,7 +172,8 @@ pub enum IdentityHeader {
 pub struct Drain {
     /// Seconds for which new connections are still taken.
     pub delay_seconds: u32,
-    /// Seconds after which what is still open is cut.
+    /// Seconds after the signal at which what is still open is cut. With the delay in it, as in
+    /// kubelet's `terminationGracePeriodSeconds` (30 where a pod does not say), which must be longer.
     pub timeout_seconds: u32,
 }
 

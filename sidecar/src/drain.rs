@@ -84,7 +84,9 @@ async fn in_order(process: &Arc<Process>, plan: DrainPlan) {
     sleep(plan.delay).await;
     process.phases.closing.cancel();
     process.clients.close();
-    if timeout(plan.timeout, process.clients.wait()).await.is_err() {
+    // The timeout counts from the signal, as kubelet's grace period does.
+    let left = plan.timeout.saturating_sub(plan.delay);
+    if timeout(left, process.clients.wait()).await.is_err() {
         process
             .log
             .warn("the drain timeout is over, cutting what is still open")

@@ -40,11 +40,10 @@ impl Cast {
     pub(crate) fn prepare(folder: &Path) -> Result<Self> {
         let folder = folder.join("pki");
         std::fs::create_dir_all(&folder)?;
-        let gateway = create_secret(&folder, "gateway", GATEWAY, NAMESPACE)?;
+        let gateway = create_secret(&folder, GATEWAY_SECRET, GATEWAY, NAMESPACE)?;
         let alb = create_secret(&folder, "alb", &format!("*.{ALB_SUBDOMAIN}"), NAMESPACE)?;
         create_secret(&folder, "stranger", "stranger.example.net", NAMESPACE)?;
-        let mut router = create_secret(&folder, "app-router", "web.example.com", "application")?;
-        router["metadata"]["name"] = "app-router-tls".into();
+        let router = create_secret(&folder, "app-router-tls", "web.example.com", "application")?;
         let pair = |name: &str| Pair {
             chain: folder.join(format!("{name}.crt")),
             key: folder.join(format!("{name}.key")),
@@ -81,7 +80,7 @@ impl Cast {
 
     /// The gateway's Secret with a certificate issued anew.
     pub(crate) fn renewed_gateway(&self) -> Result<Value> {
-        create_secret(&self.folder, "gateway", GATEWAY, NAMESPACE)
+        create_secret(&self.folder, GATEWAY_SECRET, GATEWAY, NAMESPACE)
     }
 }
 
@@ -89,7 +88,8 @@ impl Cast {
 fn create_secret(folder: &Path, name: &str, host: &str, namespace: &str) -> Result<Value> {
     let output = Command::new("scripts/create-secret")
         .args([name, &format!("/CN={}", host.trim_start_matches("*.")), namespace])
-        .args(["--san", &format!("DNS:{host}"), "--ca", PUBLIC_CA, "-o", "yaml", "--out"])
+        .args(["--san", &format!("DNS:{host}"), "--ca", PUBLIC_CA, "--secret-name", name])
+        .args(["-o", "yaml", "--out"])
         .arg(folder)
         .output()
         .context("scripts/create-secret")?;

@@ -22,6 +22,8 @@ pub(crate) struct Live {
     webhook: Option<Webhook>,
     /// The cluster to take down at the end.
     own: Option<String>,
+    /// The namespaces that the story made in a cluster of somebody's.
+    made: Vec<String>,
 }
 
 impl Live {
@@ -42,13 +44,16 @@ impl Live {
             }
             let applied = live.kubectl(&["apply", "-f", "-"]).input(object.to_string()).run();
             ensure!(applied.status.success(), "{applied}");
+            if object["kind"] == "Namespace" {
+                live.made.push(name.to_owned());
+            }
         }
         Ok(live)
     }
 
     fn current() -> Result<Self> {
         let kubectl = skip::find("kubectl").context("there is no kubectl here")?;
-        Ok(Self { kubectl, kubeconfig: None, webhook: None, own: None })
+        Ok(Self { kubectl, kubeconfig: None, webhook: None, own: None, made: Vec::new() })
     }
 
     fn own(terminal: &Terminal) -> Result<Self> {
@@ -66,7 +71,13 @@ impl Live {
             .filter(|path| path.is_file())
             .or_else(|| skip::find("kubectl"))
             .context("there is no kubectl here")?;
-        Ok(Self { kubectl, kubeconfig: Some(kubeconfig), webhook: None, own: Some(name) })
+        Ok(Self {
+            kubectl,
+            kubeconfig: Some(kubeconfig),
+            webhook: None,
+            own: Some(name),
+            made: Vec::new(),
+        })
     }
 
     /// kubectl with these arguments.
@@ -87,12 +98,13 @@ impl Live {
         self.kubectl(&["get", "namespace", name]).run().status.success()
     }
 
+    /// Whether `scripts/cluster` started it: such an API server reaches a webhook on 127.0.0.1. One in
+    /// a container on this machine has another loopback.
     fn is_on_this_machine(&self) -> bool {
-        let server = "jsonpath={.clusters[0].cluster.server}";
-        let server = self.kubectl(&["config", "view", "--minify", "-o", server]).run().stdout;
-        ["https://127.", "https://localhost", "https://[::1]"]
-            .iter()
-            .any(|it| server.starts_with(it))
+        let named = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+        let file = self.kubeconfig.clone().or(named);
+        let state = format!("lasthop-cluster-{}", skip::uid());
+        file.is_some_and(|file| file.components().any(|part| part.as_os_str() == state.as_str()))
     }
 
     /// Runs the webhook on this machine, with the configurations of manifests/base pointed at it.
@@ -118,20 +130,24 @@ impl Live {
         answer["metadata"]["annotations"] = asked["metadata"]["annotations"].clone();
         answer
     }
+}
 
-    /// Ends what was started, and removes what was put into somebody's cluster.
-    pub(crate) fn strike(self) {
+/// However the story ends: what was started ends, and what was put into somebody's cluster goes.
+impl Drop for Live {
+    fn drop(&mut self) {
         if let Some(name) = &self.own {
             drop(Command::new("scripts/cluster").args(["down", "--name", name]).status());
         } else {
-            let namespaces = ["delete", "namespace", "application", "httptools", "--wait=false"];
-            drop(self.kubectl(&namespaces).run());
             if self.webhook.is_some() {
                 let configurations = "validatingwebhookconfiguration,mutatingwebhookconfiguration";
                 drop(self.kubectl(&["delete", configurations, "lasthop"]).run());
+                self.made.extend(["lasthop-probe", "lasthop-system"].map(ToOwned::to_owned));
+            }
+            for namespace in &self.made {
+                drop(self.kubectl(&["delete", "namespace", namespace, "--wait=false"]).run());
             }
         }
-        if let Some(webhook) = self.webhook {
+        if let Some(webhook) = self.webhook.take() {
             webhook.stop();
         }
     }

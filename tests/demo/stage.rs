@@ -88,7 +88,7 @@ impl Stage {
                 webhook.terminate();
                 drop(webhook.finish());
             }
-            Self::Cluster(live) => live.strike(),
+            Self::Cluster(live) => drop(live),
         }
     }
 

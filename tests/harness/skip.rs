@@ -33,6 +33,11 @@ pub fn lacks_root() -> bool {
     true
 }
 
+/// The effective user id: in the name of the folder where `scripts/cluster` keeps its clusters.
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Notes that the test which calls this is skipped; it must return after that.
 ///
 /// Call it on the test's own thread, whose name is the test's.

@@ -5,8 +5,8 @@ pub(super) const ABOUT: &str = "\
 Ends TLS or mutual TLS beside an application and forwards over localhost.
 
 It decides by certificate who may come in, tells the application who that is, takes out what a
-client wrote about itself, reloads certificates without losing a request, and answers a load
-balancer's SIGTERM as it should: unready first, gone last.";
+client wrote about itself, reloads certificates without losing a request, and ends in order:
+at SIGTERM unready first, gone last.";
 
 /// The two ways of running it.
 pub(super) const USAGE: &str = "\
@@ -31,7 +31,8 @@ EXAMPLES
 
   Mutual TLS: only the balancer comes in, also with a certificate for server authentication:
     lasthop-sidecar --listen 0.0.0.0:8443 --forward 127.0.0.1:8080 --tls-secret web \\
-      --client-ca-secret alb-ca --allowed-clients dns:alb.example.com --trusted-proxies allowed-clients
+      --client-ca-secret alb-ca --allowed-clients dns:alb.example.com \\
+      --trusted-proxies allowed-clients
 
   Is this configuration good, and are its Secrets?
     lasthop-sidecar --config sidecar.json --secrets-root ./secrets --check-config
@@ -48,8 +49,8 @@ WHAT IS PASSED ON
   spelling; X-Forwarded-For, -Proto, -Host and -Port and the identity headers are written anew.
 
 SIGNALS
-  SIGTERM, SIGINT  unready; after --drain-delay no new connections; end when all are done or after
-                   --drain-timeout. A second signal ends at once.
+  SIGTERM, SIGINT  unready; after --drain-delay no new connections; end when all are done, or
+                   --drain-timeout after the signal. A second signal ends at once.
   SIGHUP           looks at the Secrets now.
 
 STATUS LISTENER

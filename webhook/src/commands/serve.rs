@@ -74,7 +74,7 @@ struct ClusterArgs {
     cluster_version: Option<Version>,
 
     /// List the names of a namespace's Secrets to find the one that was meant. Needs the right to
-    /// list Secrets, which is the right to read them all (overlay `nearest-name`)
+    /// list Secrets, which is the right to read them all; grant it first
     #[arg(long, env = "LASTHOP_NEAREST_NAME_LIST")]
     nearest_name_list: bool,
 }

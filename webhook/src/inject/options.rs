@@ -55,12 +55,15 @@ pub struct Amounts {
 #[command(next_help_heading = "Sidecar")]
 pub struct Options {
     /// Image of the sidecar.
-    #[arg(long = "sidecar-image", value_name = "IMAGE", default_value_t = default_image())]
+    #[arg(
+        long = "sidecar-image", value_name = "IMAGE", env = "LASTHOP_SIDECAR_IMAGE",
+        default_value_t = default_image()
+    )]
     pub image: String,
     /// Images that the annotation `lasthop.dev/sidecar-image` may name; a `*` at the end takes any rest.
     #[arg(long = "allowed-sidecar-images", value_name = "IMAGE", value_delimiter = ',')]
     pub allowed_images: Vec<String>,
-    /// When the image is pulled: Always, `IfNotPresent` or Never.
+    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`.
     #[arg(
         long = "sidecar-image-pull-policy", value_name = "POLICY", default_value = "IfNotPresent",
         value_parser = |text: &str| one(values::pull_policy(text))
@@ -102,7 +105,8 @@ pub struct Options {
         value_parser = |text: &str| one(values::seconds(text))
     )]
     pub drain_delay: u32,
-    /// How long after SIGTERM what is still open is cut.
+    /// How long after SIGTERM what is still open is cut; the delay counts in. Less than the pod's
+    /// `terminationGracePeriodSeconds`.
     #[arg(
         long = "sidecar-drain-timeout", value_name = "DURATION", default_value = "25s",
         value_parser = |text: &str| one(values::seconds(text))
