@@ -1,6 +1,6 @@
 //! The annotations of a pod, parsed: a [`Request`], and everything that is wrong with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
@@ -142,16 +142,13 @@ pub fn read(pod: &Object) -> (Option<Request>, Vec<Objection>) {
     (is_whole.then_some(request), objections)
 }
 
+/// No more is said of one annotation, nor of unknown ones: a quarter of a MiB of them may come.
+const MOST_TOLD: usize = 8;
+
 /// What is wrong in an annotation that several listeners share is said once.
 fn dedup(objections: &mut Vec<Objection>) {
-    let mut seen: Vec<Objection> = Vec::new();
-    objections.retain(|objection| {
-        let is_new = !seen.contains(objection);
-        if is_new {
-            seen.push(objection.clone());
-        }
-        is_new
-    });
+    let mut seen = BTreeSet::new();
+    objections.retain(|it| seen.insert((it.code, it.path.clone(), it.message.clone())));
 }
 
 /// An annotation that holds for a listener: its own, or the one of all listeners.
@@ -189,10 +186,14 @@ impl<'a> Reader<'a> {
 
     /// Takes in every annotation under the prefix, and objects to names and values.
     fn gather(&mut self, pod: &'a Object) {
+        let mut unknown = 0;
         for (key, value) in entries(pod) {
             let (base, port) = split_port(key);
             let Some(annotation) = table::find(base) else {
-                self.unknown(key);
+                unknown += 1;
+                if unknown <= MOST_TOLD {
+                    self.unknown(key);
+                }
                 continue;
             };
             if port.is_some() && annotation.level == Level::Pod {
@@ -228,8 +229,14 @@ impl<'a> Reader<'a> {
     fn check(&mut self, annotation: &table::Annotation, key: &str, value: &str) {
         let refused = match annotation.support {
             Support::Served => {
-                for Wrong { message, help } in check_value(annotation.name, value) {
+                let wrongs = check_value(annotation.name, value);
+                let more = wrongs.len().saturating_sub(MOST_TOLD);
+                for Wrong { message, help } in wrongs.into_iter().take(MOST_TOLD) {
                     self.object(code::VALUE, key, format!("`{}` {message}", escape(key)), help);
+                }
+                if more > 0 {
+                    let message = format!("`{}` has {more} more mistakes", escape(key));
+                    self.object(code::VALUE, key, message, "correct the others first");
                 }
                 return;
             }

@@ -400,3 +400,34 @@ fn root_in_the_pod_is_not_root_in_the_sidecar() {
     assert_eq!(context(0)["runAsUser"], 65_532);
     assert!(context(1000).get("runAsUser").is_none());
 }
+
+/// The API server takes a quarter of a MiB of annotations.
+#[test]
+fn a_quarter_of_a_mebibyte_of_annotations_is_judged_at_once() {
+    let started = std::time::Instant::now();
+    let most = 256 * 1024;
+    for (name, entry) in [
+        ("ports", "1:1,"),
+        ("ports", "x,"),
+        ("tls-secret", "a,"),
+        ("tls-secret", "A,"),
+        ("allowed-clients", "x,"),
+        ("allowed-clients", "dns:a.b,"),
+        ("trusted-proxies", "1/1,"),
+        ("identity-headers", "x,"),
+        ("identity-headers", "xfcc,"),
+    ] {
+        let pod = pod(&json!({ "client-ca-secret": "ca", name: entry.repeat(most / entry.len()) }));
+        assert!(run(&pod).findings().len() < 30, "{name}");
+    }
+    let unknown: serde_json::Map<String, Value> =
+        (0..most / 16).map(|number| (format!("x{number}"), json!(""))).collect();
+    assert!(run(&pod(&Value::Object(unknown))).findings().len() < 30);
+    let ports: Vec<String> = (1..=32).map(|port| format!("{port}:40000")).collect();
+    let clients = "dns:a.b,".repeat(4096);
+    let many = pod(
+        &json!({"client-ca-secret": "ca", "ports": ports.join(","), "allowed-clients": clients}),
+    );
+    assert_eq!(run(&many).findings().len(), 32);
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+}

@@ -30,7 +30,8 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
             _ => continue,
         };
         let path = prefix.join(&FieldPath::annotation(key));
-        let names = values::entries(value).filter(|name| values::is_object_name(name));
+        let names = values::entries(value).take(values::MOST_SECRETS);
+        let names = names.filter(|name| values::is_object_name(name));
         references.extend(names.map(|secret| Reference {
             path: path.clone(),
             namespace: namespace.to_owned(),

@@ -223,8 +223,24 @@ pub(crate) fn port(value: &str) -> Result<u16, Vec<Wrong>> {
     }
 }
 
+/// No pod has more listeners, and no listener more Secrets, clients or ways of telling of them.
+const MOST_LISTENERS: usize = 32;
+pub(crate) const MOST_SECRETS: usize = 64;
+const MOST_CLIENTS: usize = 4096;
+const MOST_HEADERS: usize = 16;
+
+/// Refuses a list that is longer than anybody needs, before it is read entry by entry.
+fn expect_at_most(most: usize, value: &str) -> Result<(), Vec<Wrong>> {
+    let count = entries(value).count();
+    if count <= most {
+        return Ok(());
+    }
+    Err(Wrong::new(format!("has {count} entries"), format!("{most} are the most")))
+}
+
 /// `8443:8080,9443:9090`.
 pub(crate) fn ports(value: &str) -> Result<Vec<PortPair>, Vec<Wrong>> {
+    expect_at_most(MOST_LISTENERS, value)?;
     let mut pairs: Vec<PortPair> = Vec::new();
     let mut wrongs = Vec::new();
     for entry in entries(value) {
@@ -271,6 +287,7 @@ pub(crate) fn secret_name(value: &str) -> Result<String, Vec<Wrong>> {
 
 /// Several Secrets, each once.
 pub(crate) fn secret_names(value: &str) -> Result<Vec<String>, Vec<Wrong>> {
+    expect_at_most(MOST_SECRETS, value)?;
     let mut names: Vec<String> = Vec::new();
     let mut wrongs = Vec::new();
     for entry in entries(value) {
@@ -297,6 +314,7 @@ pub(crate) fn ca_source(value: &str) -> Result<CaSource, Vec<Wrong>> {
 }
 
 pub(crate) fn allowed(value: &str) -> Result<Allowed, Vec<Wrong>> {
+    expect_at_most(MOST_CLIENTS, value)?;
     match AllowedClients::parse(value) {
         Ok(clients) => {
             Ok(Allowed { clients, entries: entries(value).map(ToOwned::to_owned).collect() })
@@ -314,6 +332,7 @@ pub(crate) fn allowed(value: &str) -> Result<Allowed, Vec<Wrong>> {
 /// Client patterns, CIDRs, or the word `allowed-clients`; as written, for the sidecar parses them
 /// again.
 pub(crate) fn trusted_proxies(value: &str) -> Result<Vec<String>, Vec<Wrong>> {
+    expect_at_most(MOST_CLIENTS, value)?;
     let proxies: Vec<String> = entries(value).map(ToOwned::to_owned).collect();
     match TrustedProxies::from_entries(&proxies) {
         Ok(_) => Ok(proxies),
@@ -335,6 +354,7 @@ pub(crate) fn without_certificates(proxies: &[String]) -> Vec<String> {
 
 /// `none`, or some of `xfcc`, `rfc9440`, `aws`.
 pub(crate) fn identity_headers(value: &str) -> Result<Vec<IdentityHeader>, Vec<Wrong>> {
+    expect_at_most(MOST_HEADERS, value)?;
     let words = [
         ("none", None),
         ("xfcc", Some(IdentityHeader::Xfcc)),
