@@ -226,6 +226,22 @@ fn files_folders_and_standard_input_are_read() {
 }
 
 #[test]
+fn a_folder_without_secrets_does_not_drown_its_reader() {
+    let bad = fs::read_to_string(folder().join("LH901/bad.yaml")).unwrap();
+    let many: Vec<String> =
+        (0..9).map(|n| bad.replace("name: web", &format!("name: web-{n}"))).collect();
+    let ask = |output: &str| {
+        let program = Program::ours("lasthop").args(["check", "-f", "-", "-o", output]);
+        program.input(many.join("---\n")).run().expect_success().stdout
+    };
+    let text = ask("text");
+    assert_eq!(text.matches("info[LH901]: could not look").count(), 3, "{text}");
+    assert!(text.contains("info[LH901]: 6 more of the same"), "{text}");
+    assert!(text.ends_with("9 infos: 9 objects in 1 file checked\n"), "{text}");
+    assert_eq!(ask("json").matches("\"LH901\"").count(), 9);
+}
+
+#[test]
 fn what_cannot_be_read_is_named_and_the_rest_checked_all_the_same() {
     let home = TempDir::with_prefix("lasthop-check-").unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(home.path().join(name), bytes).unwrap();

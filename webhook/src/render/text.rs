@@ -1,7 +1,10 @@
 //! Findings for a person at a terminal, in the manner of a compiler.
 
+use std::collections::BTreeMap;
+
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use lasthop_contract::problem::Code;
 
 use super::Report;
 use super::wrap::{WIDTH, wrap};
@@ -35,15 +38,29 @@ impl Colour {
 
 /// The whole report: a block for each finding, and a summary.
 pub fn report(report: &Report<'_>, colour: Colour) -> String {
-    let mut text = String::new();
+    let mut blocks = Vec::new();
+    let mut infos: BTreeMap<Code, usize> = BTreeMap::new();
     for (finding, place) in report.places() {
-        text.push_str(&block(finding, &place, colour));
-        text.push_str("\n\n");
+        if finding.severity == Severity::Info {
+            let count = infos.entry(finding.code).or_default();
+            *count += 1;
+            if *count > MOST_INFOS {
+                continue;
+            }
+        }
+        blocks.push(block(finding, &place, colour));
     }
-    text.push_str(&summary(report));
-    text.push('\n');
-    text
+    for (code, count) in infos {
+        if let Some(more) = count.checked_sub(MOST_INFOS).filter(|more| *more > 0) {
+            blocks.push(format!("info[{code}]: {more} more of the same; `-o json` lists them all"));
+        }
+    }
+    blocks.push(summary(report));
+    format!("{}\n", blocks.join("\n\n"))
 }
+
+/// So many infos of one code are shown: a folder without any Secret has one for each Ingress.
+const MOST_INFOS: usize = 3;
 
 /// One finding: what is wrong, the line with the field underlined, what to do.
 fn block(finding: &Finding, place: &Place<'_>, colour: Colour) -> String {
