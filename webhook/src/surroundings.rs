@@ -64,22 +64,31 @@ impl<T> From<Option<T>> for Sighting<T> {
 /// The kinds that are listed around an object, one namespace at a time.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Listed {
-    /// `cert-manager.io` Certificates: makers of Secrets.
-    Certificates,
-    /// `external-secrets.io` ExternalSecrets: makers of Secrets.
-    ExternalSecrets,
-    /// `getambassador.io` Hosts: references, and makers with an ACME provider.
-    Hosts,
     /// `networking.k8s.io` Ingresses.
     Ingresses,
-    /// Pods.
-    Pods,
-    /// `bitnami.com` SealedSecrets: makers of Secrets.
-    SealedSecrets,
     /// Services.
     Services,
-    /// Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs and CronJobs.
+    /// Deployments, StatefulSets, DaemonSets and CronJobs; among files every kind that makes pods.
     Workloads,
+}
+
+/// Where the objects of a kind are.
+struct Collection {
+    /// The group; empty for the core group.
+    group: &'static str,
+    /// The versions, of which an API server serves some, the newest first.
+    versions: &'static [&'static str],
+    /// The name in paths and rights.
+    resource: &'static str,
+    /// The name in objects.
+    kind: &'static str,
+}
+
+impl Collection {
+    /// Whether `object` is one of it, in whatever version.
+    fn holds(&self, object: &Object) -> bool {
+        object.is(self.group, self.kind)
+    }
 }
 
 /// Where an object's surroundings come from.
@@ -151,8 +160,8 @@ impl Surroundings {
         }
     }
 
-    /// What makes the `secrets` of a namespace, by their names: Certificates, ExternalSecrets,
-    /// SealedSecrets, Hosts with an ACME provider.
+    /// What makes the `secrets` of a namespace, by their names: a Certificate, an ExternalSecret and
+    /// the like.
     pub async fn makers(
         &self,
         namespace: &str,

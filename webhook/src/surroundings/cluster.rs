@@ -8,10 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde_json::json;
 
-use super::{Listed, Sighting, makers};
+use super::makers::{self, MAKERS};
+use super::{Collection, Listed, Sighting};
 use crate::check::Requester;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::reference;
@@ -46,36 +47,28 @@ pub struct Cluster {
     looks: Arc<AtomicUsize>,
 }
 
-/// A collection of objects: its group and versions, of which an API server serves some, the newest
-/// first; the resource in paths, the kind in objects.
-struct Collection(&'static [&'static str], &'static str, &'static str);
-
 fn collections(kind: Listed) -> &'static [Collection] {
+    const fn collection(
+        group: &'static str,
+        resource: &'static str,
+        kind: &'static str,
+    ) -> Collection {
+        Collection { group, versions: &["v1"], resource, kind }
+    }
     match kind {
-        Listed::Certificates => {
-            &[Collection(&["cert-manager.io/v1"], "certificates", "Certificate")]
-        }
-        Listed::ExternalSecrets => &[Collection(
-            &["external-secrets.io/v1", "external-secrets.io/v1beta1"],
-            "externalsecrets",
-            "ExternalSecret",
-        )],
-        Listed::Hosts => {
-            &[Collection(&["getambassador.io/v3alpha1", "getambassador.io/v2"], "hosts", "Host")]
-        }
-        Listed::Ingresses => &[Collection(&["networking.k8s.io/v1"], "ingresses", "Ingress")],
-        Listed::Pods => &[Collection(&["v1"], "pods", "Pod")],
-        Listed::SealedSecrets => {
-            &[Collection(&["bitnami.com/v1alpha1"], "sealedsecrets", "SealedSecret")]
-        }
-        Listed::Services => &[Collection(&["v1"], "services", "Service")],
+        Listed::Ingresses => const { &[collection("networking.k8s.io", "ingresses", "Ingress")] },
+        Listed::Services => const { &[collection("", "services", "Service")] },
         // No ReplicaSets and no Jobs: nearly all of them are made by what is listed here.
-        Listed::Workloads => &[
-            Collection(&["apps/v1"], "daemonsets", "DaemonSet"),
-            Collection(&["apps/v1"], "deployments", "Deployment"),
-            Collection(&["apps/v1"], "statefulsets", "StatefulSet"),
-            Collection(&["batch/v1"], "cronjobs", "CronJob"),
-        ],
+        Listed::Workloads => {
+            const {
+                &[
+                    collection("apps", "daemonsets", "DaemonSet"),
+                    collection("apps", "deployments", "Deployment"),
+                    collection("apps", "statefulsets", "StatefulSet"),
+                    collection("batch", "cronjobs", "CronJob"),
+                ]
+            }
+        }
     }
 }
 
@@ -110,7 +103,7 @@ impl Cluster {
         self.told(self.api.get(&format!("/api/v1/namespaces/{name}")).await)
     }
 
-    /// All objects of a kind in a namespace. A custom resource that is not installed has none.
+    /// All objects of a kind in a namespace.
     pub(super) async fn list(&self, kind: Listed, namespace: &str) -> Sighting<Vec<Object>> {
         if !is_name(namespace) {
             return Sighting::Found(Vec::new());
@@ -119,15 +112,20 @@ impl Cluster {
         self.told(try_join_all(lists).await.map(|lists| lists.concat()))
     }
 
+    /// The objects of a collection in a namespace. A custom resource that is not installed has none.
     async fn list_one(
         &self,
-        Collection(versions, resource, kind): &Collection,
+        collection: &Collection,
         namespace: &str,
     ) -> Result<Vec<Object>, ApiError> {
+        let Collection { group, versions, resource, kind } = collection;
         for version in *versions {
-            let root = if version.contains('/') { "apis" } else { "api" };
+            let (root, version) = match *group {
+                "" => ("api", (*version).to_owned()),
+                group => ("apis", format!("{group}/{version}")),
+            };
             let path = format!("/{root}/{version}/namespaces/{namespace}/{resource}");
-            match self.api.list(&path, version, kind).await {
+            match self.api.list(&path, &version, kind).await {
                 Err(ApiError::Missing) => {}
                 answer => return answer,
             }
@@ -212,15 +210,14 @@ impl Cluster {
         namespace: &str,
         secrets: &BTreeSet<&str>,
     ) -> Sighting<BTreeMap<String, ObjectRef>> {
-        let (certificates, external, sealed, hosts) = futures_util::join!(
-            self.list(Listed::Certificates, namespace),
-            self.list(Listed::ExternalSecrets, namespace),
-            self.list(Listed::SealedSecrets, namespace),
-            self.list(Listed::Hosts, namespace),
-        );
+        if !is_name(namespace) {
+            return Sighting::Found(BTreeMap::new());
+        }
+        let lists = MAKERS.iter().map(|maker| self.list_one(&maker.collection, namespace));
+        let lists = join_all(lists).await;
         let mut found = BTreeMap::new();
         let mut unknown = None;
-        for sighting in [certificates, external, sealed, hosts] {
+        for sighting in lists.into_iter().map(|list| self.told(list)) {
             let objects = match sighting {
                 Sighting::Found(objects) => objects,
                 Sighting::Missing => continue,
@@ -288,3 +285,6 @@ impl fmt::Debug for Cluster {
         f.debug_struct("Cluster").field("names", &self.names).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

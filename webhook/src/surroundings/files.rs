@@ -92,15 +92,10 @@ impl Files {
         let of_kind = |document: &&Object| {
             document.namespace() == namespace
                 && match kind {
-                    Listed::Certificates => document.is("cert-manager.io", "Certificate"),
-                    Listed::ExternalSecrets => document.is("external-secrets.io", "ExternalSecret"),
-                    Listed::Hosts => document.is("getambassador.io", "Host"),
                     Listed::Ingresses => {
                         document.is("networking.k8s.io", "Ingress")
                             || document.is("extensions", "Ingress")
                     }
-                    Listed::Pods => document.is("", "Pod"),
-                    Listed::SealedSecrets => document.is("bitnami.com", "SealedSecret"),
                     Listed::Services => document.is("", "Service"),
                     Listed::Workloads => {
                         matches!(document.group(), "apps" | "batch")

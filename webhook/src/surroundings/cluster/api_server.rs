@@ -84,6 +84,12 @@ impl ApiServer {
         Ok(Self { client })
     }
 
+    /// The API server that answers `client`.
+    #[cfg(test)]
+    pub(super) fn of(client: kube::Client) -> Self {
+        Self { client }
+    }
+
     /// One object.
     pub async fn get(&self, path: &str) -> Result<Object, ApiError> {
         self.send(Method::GET, path, None).await.map(Object)

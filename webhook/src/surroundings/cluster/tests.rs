@@ -1,0 +1,234 @@
+//! What is asked of an API server: what its answers mean, and that `manifests/base/rbac.yaml` gives
+//! the right to it and no other.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use http::{Method, Request, Response, StatusCode};
+use kube::client::Body;
+use serde_json::Value;
+
+use super::*;
+use crate::check::{self, Judgement, Mode, Subject};
+use crate::documents::Documents;
+use crate::surroundings::{Completeness, Files, Surroundings};
+
+/// Group, resource, verb, and the one name that it is for.
+type Right = (String, String, String, String);
+
+/// The paths that were asked for, with the methods.
+type Asked = Arc<Mutex<Vec<(Method, String)>>>;
+
+/// An API server that has `answer` at a path: an object, or a status.
+fn api(answer: fn(&str) -> Result<Value, StatusCode>) -> (ApiServer, Asked) {
+    let asked = Asked::default();
+    let record = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let path = request.uri().path().to_owned();
+        let (status, body) = match answer(&path) {
+            Ok(object) => (StatusCode::OK, object),
+            Err(status) => (status, json!({"kind": "Status", "message": "no"})),
+        };
+        record.lock().unwrap().push((request.method().clone(), path));
+        async move {
+            let body = Body::from(body.to_string().into_bytes());
+            Ok::<_, kube::Error>(Response::builder().status(status).body(body).unwrap())
+        }
+    });
+    (ApiServer::of(kube::Client::new(service, "default")), asked)
+}
+
+fn cluster(answer: fn(&str) -> Result<Value, StatusCode>) -> (Cluster, Asked) {
+    let (api, asked) = api(answer);
+    (Cluster::new(api, NameSource::Seen, None), asked)
+}
+
+/// The right that a request takes; none for what everybody may ask.
+fn right((method, path): &(Method, String)) -> Option<Right> {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let group = match parts.next()? {
+        "api" => "",
+        "apis" => parts.next()?,
+        _version => return None,
+    };
+    let rest: Vec<&str> = parts.skip(1).collect();
+    let (resource, name) = match rest.as_slice() {
+        ["namespaces", _, resource, rest @ ..] | [resource, rest @ ..] => (resource, rest.first()),
+        [] => return None,
+    };
+    let verb = match (method, name) {
+        (&Method::GET, Some(_)) => "get",
+        (&Method::GET, None) => "list",
+        (&Method::POST, _) => "create",
+        (other, _) => panic!("nobody writes to what is judged: {other} {path}"),
+    };
+    Some(on(group, resource, verb, ""))
+}
+
+/// The rights that a role of `manifests/base/rbac.yaml` gives.
+fn granted(kind: &str) -> Vec<Right> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/base/rbac.yaml");
+    let read = Documents::read(&[file]);
+    assert_eq!(read.failures, []);
+    let role = read.documents.iter().find(|it| it.object.kind() == kind).unwrap();
+    role.object.list("/rules").iter().flat_map(rights_of).collect()
+}
+
+fn rights_of(rule: &Value) -> Vec<Right> {
+    let words = |field: &str| -> Vec<&str> {
+        let words = rule.get(field).and_then(Value::as_array).into_iter().flatten();
+        words.map(|word| word.as_str().unwrap()).collect()
+    };
+    let names = words("resourceNames");
+    let names = if names.is_empty() { vec![""] } else { names };
+    let mut rights: Vec<(&str, &str)> = Vec::new();
+    for group in words("apiGroups") {
+        rights.extend(words("resources").into_iter().map(|resource| (group, resource)));
+    }
+    let verbs: Vec<(&str, &str)> = words("verbs")
+        .into_iter()
+        .flat_map(|verb| names.iter().map(move |name| (verb, *name)))
+        .collect();
+    rights
+        .into_iter()
+        .flat_map(|(group, resource)| {
+            verbs.iter().map(move |(verb, name)| on(group, resource, verb, name))
+        })
+        .collect()
+}
+
+fn on(group: &str, resource: &str, verb: &str, name: &str) -> Right {
+    (group.to_owned(), resource.to_owned(), verb.to_owned(), name.to_owned())
+}
+
+fn assert_granted(kind: &str, needed: &BTreeSet<Right>) {
+    let granted = granted(kind);
+    let distinct: BTreeSet<Right> = granted.iter().cloned().collect();
+    assert_eq!(granted.len(), distinct.len(), "a right is granted twice: {granted:?}");
+    let idle: Vec<_> = distinct.difference(needed).collect();
+    let lacking: Vec<_> = needed.difference(&distinct).collect();
+    assert!(idle.is_empty(), "{kind} of rbac.yaml grants what nothing asks for: {idle:?}");
+    assert!(lacking.is_empty(), "{kind} of rbac.yaml lacks: {lacking:?}");
+}
+
+#[tokio::test]
+async fn the_rights_are_those_of_the_requests() {
+    let (api, asked) = api(|path| match path {
+        "/version" => Ok(json!({"gitVersion": "v1.33.1"})),
+        _ => Err(StatusCode::NOT_FOUND),
+    });
+    let cluster = Cluster::new(api.clone(), NameSource::Seen, None);
+    let person = Requester { name: "jane".to_owned(), ..Requester::default() };
+    cluster.secret("shop", "web-tls").await;
+    cluster.namespace("shop").await;
+    for kind in [Listed::Ingresses, Listed::Services, Listed::Workloads] {
+        cluster.list(kind, "shop").await;
+    }
+    cluster.secret_names("shop").await;
+    cluster.readers("shop", "web-tls").await;
+    cluster.makers("shop", &BTreeSet::from(["web-tls"])).await;
+    cluster.may_get_secret(&person, "shop", "web-tls").await;
+    Versions::of(&api).await.unwrap();
+    let mut needed: BTreeSet<Right> = asked.lock().unwrap().iter().filter_map(right).collect();
+    // What `certificate/bundle.rs` asks for beside: the configurations called `lasthop` alone.
+    for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+        for verb in ["get", "patch"] {
+            needed.insert(on("admissionregistration.k8s.io", resource, verb, "lasthop"));
+        }
+    }
+    assert_granted("ClusterRole", &needed);
+    // And `certificate/managed.rs`.
+    let own = [("create", ""), ("get", "lasthop-ca"), ("update", "lasthop-ca")];
+    let own = own.iter().map(|(verb, name)| on("", "secrets", verb, name)).collect();
+    assert_granted("Role", &own);
+}
+
+/// An object of each kind of [`MAKERS`] that makes `web-tls`, however the kind says so.
+fn maker_of(collection: &Collection, version: &str) -> Object {
+    let group = collection.group;
+    Object(json!({
+        "apiVersion": format!("{group}/{version}"), "kind": collection.kind,
+        "metadata": {"name": "maker", "namespace": "shop"},
+        "spec": {
+            "secretName": "web-tls", "target": {"name": "web-tls"},
+            "template": {"metadata": {"name": "web-tls"}}, "destination": {"name": "web-tls"},
+            "acmeProvider": {"authority": "https://acme.example"}, "tlsSecret": {"name": "web-tls"},
+        },
+    }))
+}
+
+/// Has one object in every list that some kind of [`MAKERS`] has in its newest version.
+fn has_makers(path: &str) -> Result<Value, StatusCode> {
+    let of_path = MAKERS.iter().map(|maker| &maker.collection).find_map(|it| {
+        let version = it.versions.first()?;
+        let Collection { group, resource, .. } = it;
+        (path == format!("/apis/{group}/{version}/namespaces/shop/{resource}"))
+            .then(|| maker_of(it, version))
+    });
+    of_path.map(|it| json!({"items": [it.0]})).ok_or(StatusCode::NOT_FOUND)
+}
+
+#[tokio::test]
+async fn every_maker_is_known_live_and_among_files() {
+    for maker in &MAKERS {
+        let collection = &maker.collection;
+        for version in collection.versions {
+            let object = maker_of(collection, version);
+            assert_eq!(makers::makes(&object), Some("web-tls"), "{}", collection.kind);
+            let names = BTreeSet::from(["web-tls"]);
+            let files = Files::new(vec![object.clone()], Completeness::Whole);
+            let made = files.makers("shop", &names);
+            assert_eq!(made.get("web-tls"), Some(&object.reference("shop")));
+        }
+    }
+    let (cluster, asked) = cluster(has_makers);
+    let names = BTreeSet::from(["web-tls"]);
+    assert!(cluster.makers("shop", &names).await.found().unwrap().contains_key("web-tls"));
+    assert_eq!(asked.lock().unwrap().len(), MAKERS.len());
+}
+
+async fn judge(answer: fn(&str) -> Result<Value, StatusCode>) -> Judgement {
+    let (cluster, _asked) = cluster(answer);
+    let ingress = Object(json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "tls": [{"hosts": ["a.example"], "secretName": "web-tls"}],
+            "rules": [{"host": "a.example"}],
+        },
+    }));
+    let subject = Subject::created(ingress, "shop");
+    check::check(&subject, &Surroundings::Cluster(cluster), &Mode::review(), 0).await
+}
+
+fn codes(judgement: &Judgement) -> Vec<String> {
+    judgement.findings.iter().map(|it| it.code.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_refused_only_where_every_maker_was_asked() {
+    let nobody = judge(|_path| Err(StatusCode::NOT_FOUND)).await;
+    assert!(nobody.refuses());
+    assert_eq!(codes(&nobody), ["LH201"]);
+
+    let vault = judge(|path| match path {
+        "/apis/secrets.hashicorp.com/v1beta1/namespaces/shop/vaultstaticsecrets" => {
+            has_makers(path)
+        }
+        _ => Err(StatusCode::NOT_FOUND),
+    });
+    let vault = vault.await;
+    assert!(!vault.refuses(), "{:?}", vault.findings);
+    assert_eq!(codes(&vault), ["LH202"]);
+
+    let forbidden = judge(|path| match path {
+        "/apis/secrets.hashicorp.com/v1beta1/namespaces/shop/vaultstaticsecrets" => {
+            Err(StatusCode::FORBIDDEN)
+        }
+        _ => Err(StatusCode::NOT_FOUND),
+    });
+    let forbidden = forbidden.await;
+    assert!(!forbidden.refuses(), "{:?}", forbidden.findings);
+    assert!(codes(&forbidden).contains(&"LH201".to_owned()));
+    assert!(forbidden.findings[0].message.contains("lasthop has no right to look at it"));
+}
