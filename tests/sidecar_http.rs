@@ -163,6 +163,24 @@ fn what_a_client_writes_about_itself_does_not_reach_the_application() {
 }
 
 #[test]
+fn a_cookie_that_http2_sends_in_crumbs_arrives_as_one_line() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let sidecar = scene.open(app.address()).start();
+    let answer = sidecar
+        .get("/headers")
+        .header("Cookie: session=1")
+        .header("Cookie: theme=dark; lang=en")
+        .run()
+        .expect(200);
+    assert_eq!(answer.version, "2");
+    assert_eq!(header(&answer.json(), "cookie"), ["session=1; theme=dark; lang=en"]);
+}
+
+#[test]
 fn connection_cannot_name_what_the_sidecar_writes() {
     let app = App::start();
     let scene = Scene::new();

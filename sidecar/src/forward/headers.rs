@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use lasthop_contract::trusted_proxies::Trust;
 
@@ -76,6 +76,17 @@ pub(crate) fn to_client(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers, &listed);
 }
 
+/// Makes the crumbs of a cookie, as HTTP/2 may send them, the one line that an HTTP/1.1 application
+/// knows (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    if let Some(cookie) = joined(headers, &COOKIE, b"; ") {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
 /// Trailers carry neither identity nor framing (RFC 9110, 6.5.1), from nobody.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers, &[]);
@@ -90,7 +101,7 @@ fn asked(headers: &HeaderMap) -> Asked {
         headers
             .get_all(name)
             .iter()
-            .any(|value| tokens(value).any(|it| it.eq_ignore_ascii_case(wanted)))
+            .any(|value| tokens(value).any(|it| it.eq_ignore_ascii_case(wanted.as_bytes())))
     };
     // Any other protocol would be a tunnel in which nobody takes headers out: `h2c` above all.
     let websocket = has_token(CONNECTION, "upgrade")
@@ -99,10 +110,11 @@ fn asked(headers: &HeaderMap) -> Asked {
     Asked { trailers: has_token(TE, "trailers"), websocket }
 }
 
-/// The elements of a comma-separated list, without parameters.
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    let text = value.to_str().unwrap_or_default();
-    text.split(',').map(|token| token.split(';').next().unwrap_or_default().trim())
+/// The elements of a comma-separated list, without parameters. They are bytes: an element that is
+/// no text says nothing against those beside it.
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let elements = value.as_bytes().split(|byte| *byte == b',');
+    elements.map(|it| it.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
 }
 
 /// The fields that Connection names.
@@ -111,7 +123,7 @@ fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
         .get_all(CONNECTION)
         .iter()
         .flat_map(tokens)
-        .filter_map(|token| token.parse().ok())
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
         .collect()
 }
 
@@ -132,34 +144,62 @@ fn strip(headers: &mut HeaderMap, trust: Trust) -> u64 {
 }
 
 /// Prefixes of headers that tell identity or way, in the spelling of [`normal`].
-const TOLD_PREFIXES: [&str; 8] = [
+const TOLD_PREFIXES: [&str; 20] = [
     "client-cert",
     "l5d-",
-    "ssl-client-",
+    "ssl-cert",
+    "ssl-client",
+    "tls-client-",
     "x-amzn-mtls-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
     "x-client-cert",
+    "x-client-s-dn",
+    "x-client-subject",
+    "x-envoy-peer-metadata",
     "x-forwarded-",
+    "x-goog-authenticated-user-",
+    "x-ms-client-principal",
     "x-remote-",
+    "x-spiffe-id",
     "x-ssl-",
+    "x-tls-client-",
+    "x-webauth-",
 ];
 
-/// Such headers that are no prefix.
-const TOLD_NAMES: [&str; 10] = [
+/// Such headers that are no prefix. `Proxy` becomes `HTTP_PROXY` where headers are read as CGI does,
+/// and so the proxy of the application's own requests (CVE-2016-5385).
+const TOLD_NAMES: [&str; 8] = [
     "forwarded",
+    "proxy",
     "remote-user",
-    "true-client-ip",
+    "x-arr-clientcert",
     "x-client-dn",
-    "x-client-ip",
     "x-client-verify",
-    "x-cluster-client-ip",
     "x-forwarded",
     "x-original-forwarded-for",
+];
+
+/// Headers with the address of the client, each the way of another proxy.
+const TOLD_ADDRESSES: [&str; 11] = [
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "true-client-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-external-address",
+    "x-originating-ip",
+    "x-proxyuser-ip",
     "x-real-ip",
 ];
 
 fn is_stripped(name: &str, trust: Trust) -> bool {
     let is_told = |name: &str| {
-        TOLD_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || TOLD_NAMES.contains(&name)
+        TOLD_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || TOLD_NAMES.contains(&name)
+            || TOLD_ADDRESSES.contains(&name)
     };
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return is_told(&normal(name));
@@ -180,7 +220,7 @@ fn is_kept(name: &str) -> bool {
         && !name.starts_with("x-forwarded-client-cert")
         && !name.starts_with("x-forwarded-tls-client-cert"))
         || name == "forwarded"
-        || name == "x-real-ip"
+        || TOLD_ADDRESSES.contains(&name)
 }
 
 /// What a trusted proxy wrote and we extend, taken before Connection could name it.
@@ -196,8 +236,8 @@ struct Believed {
 impl Believed {
     fn take(headers: &mut HeaderMap) -> Self {
         Self {
-            way: joined(headers, &X_FORWARDED_FOR),
-            forwarded: joined(headers, &FORWARDED),
+            way: joined(headers, &X_FORWARDED_FOR, b", "),
+            forwarded: joined(headers, &FORWARDED, b", "),
             proto: single(headers, &X_FORWARDED_PROTO),
             host: single(headers, &X_FORWARDED_HOST),
             port: single(headers, &X_FORWARDED_PORT),
@@ -224,17 +264,16 @@ impl Believed {
     }
 }
 
-/// All lines of a list as one.
-fn joined(headers: &mut HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+/// All lines of a list as one, with `separator` between them.
+fn joined(headers: &mut HeaderMap, name: &HeaderName, separator: &[u8]) -> Option<HeaderValue> {
     let lines: Vec<&[u8]> = headers
         .get_all(name)
         .iter()
         .map(HeaderValue::as_bytes)
         .filter(|it| !it.is_empty())
         .collect();
-    let value = (!lines.is_empty())
-        .then(|| HeaderValue::from_bytes(&lines.join(&b", "[..])).ok())
-        .flatten();
+    let value =
+        (!lines.is_empty()).then(|| HeaderValue::from_bytes(&lines.join(separator)).ok()).flatten();
     headers.remove(name);
     value
 }
@@ -282,48 +321,78 @@ mod tests {
         headers.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().unwrap()
     }
 
+    const FORGED: [&str; 66] = [
+        "X-Forwarded-For",
+        "x-forwarded-proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Client-Cert",
+        "X-Forwarded-Tls-Client-Cert-Info",
+        "X-Forwarded-User",
+        "Forwarded",
+        "X-Real-IP",
+        "X-Client-Cert",
+        "X-Client-Certificate",
+        "X-Client-Cert-Chain",
+        "X-SSL-Client-Cert",
+        "X-SSL-Cert",
+        "Ssl-Client-Verify",
+        "Ssl-Client-Subject-Dn",
+        "X-Amzn-Mtls-Clientcert-Leaf",
+        "Client-Cert",
+        "Client-Cert-Chain",
+        "X-Remote-User",
+        "X-Remote-Group",
+        "X-Remote-Extra-Scopes",
+        "Remote-User",
+        "l5d-client-id",
+        "L5D-Dst-Override",
+        "True-Client-IP",
+        "X-Client-IP",
+        "X_Forwarded_For",
+        "x_forwarded-proto",
+        "X_FORWARDED_CLIENT_CERT",
+        "Remote_User",
+        "client_cert",
+        "X.Forwarded.For",
+        "x_real_ip",
+        "SSL_CLIENT_S_DN",
+        "x-ssl_client_verify",
+        "X-ARR-ClientCert",
+        "X-TLS-Client-Subject",
+        "Tls-Client-Verify",
+        "SSL-Cert",
+        "Ssl-Client",
+        "X-Client-S-Dn",
+        "X-Client-Subject",
+        "X-Client-Subject-DN",
+        "X-Spiffe-Id",
+        "X-Envoy-External-Address",
+        "X-Envoy-Peer-Metadata",
+        "X-Envoy-Peer-Metadata-Id",
+        "CF-Connecting-IP",
+        "Fastly-Client-IP",
+        "X-Azure-ClientIP",
+        "X-Azure-SocketIP",
+        "X-Cluster-Client-IP",
+        "X-ProxyUser-Ip",
+        "X-Originating-IP",
+        "X-Auth-Request-User",
+        "X-Auth-Request-Email",
+        "X-WebAuth-User",
+        "X-Ms-Client-Principal",
+        "X-MS-CLIENT-PRINCIPAL-NAME",
+        "X-Goog-Authenticated-User-Email",
+        "X-Amzn-Oidc-Identity",
+        "Proxy",
+        "cf_connecting_ip",
+        "X_Auth_Request_User",
+    ];
+
     #[test]
     fn a_stranger_cannot_say_who_it_is() {
-        let forged = [
-            "X-Forwarded-For",
-            "x-forwarded-proto",
-            "X-Forwarded-Host",
-            "X-Forwarded-Port",
-            "X-Forwarded-Prefix",
-            "X-Forwarded-Client-Cert",
-            "X-Forwarded-Tls-Client-Cert-Info",
-            "X-Forwarded-User",
-            "Forwarded",
-            "X-Real-IP",
-            "X-Client-Cert",
-            "X-Client-Certificate",
-            "X-Client-Cert-Chain",
-            "X-SSL-Client-Cert",
-            "X-SSL-Cert",
-            "Ssl-Client-Verify",
-            "Ssl-Client-Subject-Dn",
-            "X-Amzn-Mtls-Clientcert-Leaf",
-            "Client-Cert",
-            "Client-Cert-Chain",
-            "X-Remote-User",
-            "X-Remote-Group",
-            "X-Remote-Extra-Scopes",
-            "Remote-User",
-            "l5d-client-id",
-            "L5D-Dst-Override",
-            "True-Client-IP",
-            "X-Client-IP",
-            "X_Forwarded_For",
-            "x_forwarded-proto",
-            "X_FORWARDED_CLIENT_CERT",
-            "Remote_User",
-            "client_cert",
-            "X.Forwarded.For",
-            "x_real_ip",
-            "SSL_CLIENT_S_DN",
-            "x-ssl_client_verify",
-        ];
-        for name in forged {
+        for name in FORGED {
             let mut headers = map(&[(name, "forged"), (name, "again"), ("accept", "*/*")]);
             let (_, stripped) = to_application(&mut headers, &origin(Trust::Untrusted));
             assert_eq!(stripped, 1, "{name}");
@@ -331,6 +400,39 @@ mod tests {
             assert!(!text.contains("forged") && !text.contains("again"), "{name}: {text}");
             assert_eq!(value(&headers, "accept"), "*/*");
             assert_eq!(value(&headers, "x-forwarded-for"), "192.0.2.7");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_alike_is_passed_on() {
+        for name in [
+            "Proxy-Status",
+            "X-Auth-Token",
+            "X-Client-Version",
+            "X-Envoy-Attempt-Count",
+            "X-Ms-Client-Request-Id",
+            "X-Amzn-Trace-Id",
+            "X-Requested-With",
+            "Remote-Address",
+        ] {
+            let mut headers = map(&[(name, "kept")]);
+            let (_, stripped) = to_application(&mut headers, &origin(Trust::Untrusted));
+            assert_eq!(stripped, 0, "{name}");
+            assert_eq!(value(&headers, name), "kept");
+        }
+    }
+
+    #[test]
+    fn a_cookie_in_crumbs_is_one_cookie() {
+        let mut headers =
+            map(&[("cookie", "a=b"), ("accept", "*/*"), ("cookie", ""), ("cookie", "c=d; e=f")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=b; c=d; e=f"]);
+        assert_eq!(value(&headers, "accept"), "*/*");
+        for lines in [&[][..], &[("cookie", "a=b")]] {
+            let mut headers = map(lines);
+            join_cookies(&mut headers);
+            assert_eq!(headers, map(lines));
         }
     }
 
@@ -363,6 +465,7 @@ mod tests {
             ("X-Forwarded-Port", "80"),
             ("X-Forwarded-Prefix", "/shop"),
             ("X-Real-IP", "203.0.113.9"),
+            ("CF-Connecting-IP", "203.0.113.9"),
             ("Forwarded", "for=203.0.113.9"),
         ]);
         let _asked = to_application(&mut headers, &origin(Trust::Trusted));
@@ -376,6 +479,7 @@ mod tests {
         assert_eq!(value(&headers, "x-forwarded-port"), "80");
         assert_eq!(value(&headers, "x-forwarded-prefix"), "/shop");
         assert_eq!(value(&headers, "x-real-ip"), "203.0.113.9");
+        assert_eq!(value(&headers, "cf-connecting-ip"), "203.0.113.9");
         assert_eq!(
             value(&headers, "forwarded"),
             "for=203.0.113.9, for=192.0.2.7;proto=https;host=\"app.example.com\""
@@ -390,9 +494,14 @@ mod tests {
             ("Ssl-Client-Verify", "forged"),
             ("X_Forwarded_For", "forged"),
             ("X-Remote-User", "forged"),
+            ("X-Auth-Request-User", "forged"),
+            ("X-Spiffe-Id", "forged"),
+            ("X-ARR-ClientCert", "forged"),
+            ("CF_Connecting_IP", "forged"),
+            ("Proxy", "http://forged"),
         ]);
         let (_, stripped) = to_application(&mut headers, &origin(Trust::Trusted));
-        assert_eq!(stripped, 5);
+        assert_eq!(stripped, 10);
         assert!(!format!("{headers:?}").contains("forged"));
     }
 
@@ -425,6 +534,18 @@ mod tests {
         ] {
             assert!(!headers.contains_key(name), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_no_text_in_connection_hides_nothing_beside_it() {
+        let mut headers = map(&[("X-Private", "for the next hop"), ("X-Other", "likewise")]);
+        let line =
+            HeaderValue::from_bytes(b"\xff, X-Private,\xe9;X-Kept ,\tX-Other;a=\xff").unwrap();
+        headers.append(CONNECTION, line);
+        headers.append("x-kept", HeaderValue::from_static("kept"));
+        let _asked = to_application(&mut headers, &origin(Trust::Untrusted));
+        assert!(!headers.contains_key("x-private") && !headers.contains_key("x-other"));
+        assert_eq!(value(&headers, "x-kept"), "kept");
     }
 
     #[test]

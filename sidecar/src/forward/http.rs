@@ -172,6 +172,9 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
     if stripped > 0 {
         hop.terminator.metrics.stripped.inc_by(stripped);
     }
+    if hop.protocol == Alpn::H2 && hop.terminator.protocol == Protocol::Http {
+        headers::join_cookies(&mut parts.headers);
+    }
     let has_no_body = exchange::frame(parts, incoming, &hop.terminator, &host)
         .map_err(|text| bad(StatusCode::BAD_REQUEST, text))?;
     let websocket = asked.websocket
