@@ -71,5 +71,20 @@ pub(crate) const PLAIN_CONNECTIONS: usize = 256;
 /// See [`PLAIN_CONNECTIONS`].
 pub(crate) const PLAIN_HEAD_BYTES: usize = 16 * 1024;
 
-/// The redirect and status listeners: time for a head.
-pub(crate) const PLAIN_HEAD: Duration = Duration::from_secs(5);
+/// The redirect and status listeners: a connection's time for head and answer.
+pub(crate) const PLAIN_LIFE: Duration = Duration::from_secs(2);
+
+/// The redirect and status listeners: where all connections are taken, how many more wait for one of
+/// them to end.
+pub(crate) const PLAIN_WAITING: usize = 256;
+
+/// The redirect and status listeners: how long they wait; a probe's time is 1 s.
+pub(crate) const PLAIN_WAIT: Duration = Duration::from_millis(800);
+
+/// The status listener: connections of one address. The kubelet and whoever collects metrics have a
+/// few at once.
+pub(crate) const STATUS_SHARE: usize = 16;
+
+/// The redirect listener: connections of one address, which may be a balancer's or a node's with
+/// many clients behind it.
+pub(crate) const REDIRECT_SHARE: usize = 128;

@@ -1,7 +1,12 @@
 //! Plain HTTP listeners that answer for themselves: one small server for redirect and status.
+//!
+//! Anybody in the cluster reaches them, and so nobody gets to hold them: a connection is one
+//! question and one answer, lives for two seconds at most, and no address has more than a share.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,9 +14,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,15 +28,6 @@ use crate::listener::Process;
 /// An answer of our own.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// Whether a connection takes further requests.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum KeepAlive {
-    /// It does.
-    Yes,
-    /// It is closed after its answer.
-    No,
-}
-
 /// How long a plain listener goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Until {
@@ -40,41 +37,46 @@ pub(crate) enum Until {
     Cut,
 }
 
-/// Serves plain HTTP on `listener`: every request is answered by `answer`, at once.
+/// Serves plain HTTP on `listener`: every request is answered by `answer`, at once. No address has
+/// more than `share` connections.
 pub(crate) async fn serve<F>(
     listener: TcpListener,
     process: Arc<Process>,
     answer: F,
-    (keep_alive, until): (KeepAlive, Until),
+    (share, until): (usize, Until),
 ) where
     F: Fn(&Request<Incoming>) -> Answer + Send + Sync + 'static,
 {
     let answer = Arc::new(answer);
+    let shares = Shares::new(share);
     let room = Arc::new(Semaphore::new(limits::PLAIN_CONNECTIONS));
+    let queue = Arc::new(Semaphore::new(limits::PLAIN_CONNECTIONS + limits::PLAIN_WAITING));
     let end = match until {
         Until::Closing => process.phases.closing.clone(),
         Until::Cut => process.phases.cut.clone(),
     };
-    while let Some((stream, _peer)) = accept::next(&listener, &process, &end).await {
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
+    while let Some((stream, peer)) = accept::next(&listener, &process, &end).await {
+        let Some(place) = shares.take(peer.ip()) else { continue };
+        let Ok(ticket) = Arc::clone(&queue).try_acquire_owned() else { continue };
         let tracker: &TaskTracker = match until {
             Until::Closing => &process.clients,
             Until::Cut => &process.background,
         };
-        let (answer, end) = (Arc::clone(&answer), end.clone());
+        let (answer, end, room) = (Arc::clone(&answer), end.clone(), Arc::clone(&room));
         tracker.spawn(async move {
-            connection(stream, &answer, keep_alive, &end).await;
-            drop(permit);
+            // A probe that waits a moment is a probe; one that is reset is a restart of the pod.
+            if let Ok(Ok(permit)) = timeout(limits::PLAIN_WAIT, room.acquire()).await {
+                let _too_long =
+                    timeout(limits::PLAIN_LIFE, connection(stream, &answer, &end)).await;
+                drop(permit);
+            }
+            drop((ticket, place));
         });
     }
 }
 
-async fn connection<F>(
-    stream: TcpStream,
-    answer: &Arc<F>,
-    keep_alive: KeepAlive,
-    end: &CancellationToken,
-) where
+async fn connection<F>(stream: TcpStream, answer: &Arc<F>, end: &CancellationToken)
+where
     F: Fn(&Request<Incoming>) -> Answer + Send + Sync + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
@@ -82,9 +84,9 @@ async fn connection<F>(
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::PLAIN_HEAD)
-        .keep_alive(keep_alive == KeepAlive::Yes)
+        // The connection as a whole has a time.
+        .header_read_timeout(None)
+        .keep_alive(false)
         .max_buf_size(limits::PLAIN_HEAD_BYTES)
         .max_header_size(limits::PLAIN_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
@@ -95,4 +97,67 @@ async fn connection<F>(
         () = end.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ended = connection.await;
+}
+
+/// How many connections each address has. IPv6 addresses count one by one: the pods of a node share
+/// its /64 with the kubelet.
+#[derive(Clone, Debug)]
+struct Shares {
+    most: usize,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Shares {
+    fn new(most: usize) -> Self {
+        Self { most, taken: Arc::default() }
+    }
+
+    /// One connection of `peer`, unless it has as many as it may.
+    fn take(&self, peer: IpAddr) -> Option<Share> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(peer).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Share { of: self.clone(), peer })
+    }
+}
+
+/// A connection's part of its address's share, given back however the connection ends.
+#[derive(Debug)]
+struct Share {
+    of: Shares,
+    peer: IpAddr,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = taken.get(&self.peer).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            taken.remove(&self.peer);
+        } else {
+            taken.insert(self.peer, left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_share_and_takes_nothing_from_another() {
+        let shares = Shares::new(2);
+        let [one, other] = ["192.0.2.1", "2001:db8::1"].map(|it| it.parse().unwrap());
+        let held: Vec<Share> = (0..5).filter_map(|_| shares.take(one)).collect();
+        assert_eq!(held.len(), 2);
+        let more = shares.take(other);
+        assert!(more.is_some());
+        drop(held);
+        assert!(shares.take(one).is_some());
+        drop(more);
+        assert!(shares.taken.lock().unwrap().is_empty());
+    }
 }

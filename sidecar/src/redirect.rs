@@ -10,8 +10,9 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use crate::host::{self, Said};
+use crate::limits;
 use crate::listener::Process;
-use crate::plain::{self, Answer, KeepAlive, Until};
+use crate::plain::{self, Answer, Until};
 
 /// Serves the redirect to `https_port` until drain closes it.
 pub(crate) async fn serve(listener: TcpListener, https_port: u16, process: Arc<Process>) {
@@ -20,7 +21,7 @@ pub(crate) async fn serve(listener: TcpListener, https_port: u16, process: Arc<P
             Asked { uri: request.uri(), version: request.version(), headers: request.headers() };
         redirect(&said, https_port)
     };
-    plain::serve(listener, process, answer, (KeepAlive::No, Until::Closing)).await;
+    plain::serve(listener, process, answer, (limits::REDIRECT_SHARE, Until::Closing)).await;
 }
 
 struct Asked<'a> {

@@ -12,8 +12,9 @@ use lasthop_contract::text::rfc3339;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::limits;
 use crate::listener::{Process, Terminator};
-use crate::plain::{self, Answer, KeepAlive, Until};
+use crate::plain::{self, Answer, Until};
 use crate::telemetry::metrics::Readiness;
 
 /// Everything that there is to tell of.
@@ -31,7 +32,7 @@ pub(crate) async fn serve(listener: TcpListener, status: Status) {
     let answer = move |request: &Request<Incoming>| {
         status.answer(request.method(), request.uri().path(), request.uri().query())
     };
-    plain::serve(listener, process, answer, (KeepAlive::Yes, Until::Cut)).await;
+    plain::serve(listener, process, answer, (limits::STATUS_SHARE, Until::Cut)).await;
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
