@@ -50,6 +50,13 @@ impl FieldPath {
         Self(self.0.iter().chain(&rest.0).cloned().collect())
     }
 
+    /// The same field of whichever items.
+    #[must_use]
+    pub fn without_indexes(&self) -> Self {
+        let keys = self.0.iter().filter(|step| matches!(step, Step::Key(_)));
+        Self(keys.cloned().collect())
+    }
+
     /// The steps from the top.
     pub fn steps(&self) -> &[Step] {
         &self.0

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::surroundings::{Completeness, Files};
 
+mod ratchet;
+
 const NOW: i64 = 1_800_000_000;
 
 /// Chain and key of a certificate that a CA issued for `names`.
