@@ -8,6 +8,9 @@ use crate::path::FieldPath;
 pub mod ingress;
 mod pod;
 
+/// Has the application routing of Azure make the Secret.
+pub const AZURE_KEY_VAULT: &str = "kubernetes.azure.com/tls-cert-keyvault-uri";
+
 /// What the Secret is meant for there.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Role {
@@ -64,7 +67,10 @@ pub fn of(object: &Object, namespace: &str) -> Vec<Reference> {
 }
 
 /// The annotation of `object` which says that something makes the Secret of `reference`:
-/// cert-manager's issuers and `kubernetes.io/tls-acme`, Gardener's, or one of the `further` ones.
+/// cert-manager's issuers and `kubernetes.io/tls-acme`, Gardener's, that of the application routing
+/// of Azure, which copies a certificate out of a Key Vault once it sees the Ingress, or one of the
+/// `further` ones.
+/// <https://learn.microsoft.com/azure/aks/app-routing-dns-ssl>
 ///
 /// cert-manager makes no Certificate for an item of `spec.tls` without hosts.
 /// <https://cert-manager.io/docs/usage/ingress/>
@@ -83,8 +89,26 @@ pub fn maker_annotation(
     let acme = "kubernetes.io/tls-acme";
     let acme = (annotations.get(acme) == Some(&"true")).then_some(acme);
     let known = known.chain(acme).filter(|_| !reference.hosts.is_empty());
-    let gardener = ["cert.gardener.cloud/purpose"].into_iter().filter(has);
+    let platforms = ["cert.gardener.cloud/purpose", AZURE_KEY_VAULT].into_iter().filter(has);
     let further = further.iter().map(String::as_str).filter(has);
-    let mut all = known.chain(gardener).chain(further);
+    let mut all = known.chain(platforms).chain(further);
     all.next().map(ToOwned::to_owned)
+}
+
+/// The annotation of `object` which says that its controller takes the certificate from the cloud
+/// rather than out of the Secret of `reference`: managed and shared certificates of Google, those that
+/// are installed on an Application Gateway of Azure, and those of AWS Certificate Manager.
+///
+/// <https://cloud.google.com/kubernetes-engine/docs/how-to/ingress-multi-ssl>,
+/// <https://azure.github.io/application-gateway-kubernetes-ingress/annotations/>,
+/// <https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/cert_discovery/>
+pub fn cloud_certificate(object: &Object, reference: &Reference) -> Option<&'static str> {
+    let known = [
+        "networking.gke.io/managed-certificates",
+        "ingress.gcp.kubernetes.io/pre-shared-cert",
+        "appgw.ingress.kubernetes.io/appgw-ssl-certificate",
+        "alb.ingress.kubernetes.io/certificate-arn",
+    ];
+    let has = |name: &&str| object.annotation(name).is_some_and(|value| !value.is_empty());
+    known.into_iter().find(has).filter(|_| reference.role == Role::IngressServer)
 }

@@ -170,6 +170,10 @@ fn a_secret_that_something_makes_is_waited_for() {
         ("cert-manager.io/cluster-issuer", "le"),
         ("kubernetes.io/tls-acme", "true"),
         ("cert.gardener.cloud/purpose", "managed"),
+        (
+            "kubernetes.azure.com/tls-cert-keyvault-uri",
+            "https://a.vault.azure.net/certificates/web",
+        ),
     ] {
         assert_eq!(create(annotated(ingress(&one_item()), key, value)).told(), [AWAITED], "{key}");
     }
@@ -195,6 +199,34 @@ fn a_secret_that_something_makes_is_waited_for() {
 fn cert_manager_makes_nothing_of_an_item_without_hosts() {
     let web = ingress(&json!([{"secretName": "web-tls"}]));
     assert_eq!(create(annotated(web, "cert-manager.io/issuer", "le")).told(), [MISSING]);
+}
+
+#[test]
+fn a_certificate_that_the_cloud_keeps_needs_no_secret() {
+    for (key, value) in [
+        ("networking.gke.io/managed-certificates", "web"),
+        ("ingress.gcp.kubernetes.io/pre-shared-cert", "web"),
+        ("appgw.ingress.kubernetes.io/appgw-ssl-certificate", "web"),
+        ("alb.ingress.kubernetes.io/certificate-arn", "arn:aws:acm:eu-west-1:1:certificate/2"),
+    ] {
+        let judgement = create(annotated(ingress(&one_item()), key, value)).judged();
+        assert!(!judgement.refuses(), "{key}");
+        let [finding] = judgement.findings.as_slice() else { panic!("{judgement:?}") };
+        assert_eq!(finding.code.to_string(), "LH201");
+        assert!(finding.message.contains(key), "{}", finding.message);
+        assert_eq!(create(annotated(ingress(&one_item()), key, "")).told(), [MISSING], "{key}");
+    }
+}
+
+#[test]
+fn an_address_is_advised_as_an_address() {
+    let web = ingress(&json!([{"hosts": ["10.0.0.1", "b.example"], "secretName": "web-tls"}]));
+    let judgement = create(web).among([&secret("web-tls", &["a.example", "10.0.0.2"])]).judged();
+    let help: Vec<_> = judgement.of(Severity::Error).map(|it| it.help.as_str()).collect();
+    let advice = |host: &str| format!("`subjectAltName=DNS:a.example,IP:10.0.0.2,{host}`");
+    assert!(help[0].contains(&advice("IP:10.0.0.1")), "{help:?}");
+    assert!(help[1].contains(&advice("DNS:b.example")), "{help:?}");
+    assert_eq!(help.len(), 2);
 }
 
 #[test]

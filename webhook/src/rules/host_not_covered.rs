@@ -1,6 +1,8 @@
 //! LH204: a host that the certificate is not for.
 
-use lasthop_contract::credential::Certificate;
+use std::net::IpAddr;
+
+use lasthop_contract::credential::{Certificate, Name};
 use lasthop_contract::problem::Code;
 use lasthop_contract::text::{escape, list};
 
@@ -103,9 +105,18 @@ fn judge(scene: &Scene) -> Vec<Finding> {
 
 /// The extension of a certificate for `host` beside what it is for now, where that is not too much.
 pub(super) fn san(certificate: &Certificate, host: &str) -> String {
-    let names: Vec<String> =
-        certificate.dns_names().chain([host]).map(|name| format!("DNS:{}", escape(name))).collect();
-    let few = if names.len() <= 4 { names.join(",") } else { format!("...,DNS:{host}") };
+    // Clients compare an address with addresses only (RFC 2818, 3.1).
+    let this = match host.parse::<IpAddr>() {
+        Ok(address) => format!("IP:{address}"),
+        Err(_name) => format!("DNS:{host}"),
+    };
+    let had = certificate.names().iter().filter_map(|name| match name {
+        Name::Dns(name) => Some(format!("DNS:{}", escape(name))),
+        Name::Ip(address) => Some(format!("IP:{address}")),
+        Name::Uri(_) | Name::Email(_) => None,
+    });
+    let names: Vec<String> = had.chain([this.clone()]).collect();
+    let few = if names.len() <= 4 { names.join(",") } else { format!("...,{this}") };
     format!("subjectAltName={few}")
 }
 

@@ -6,6 +6,7 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::{Maker, Scene, Sight};
 use crate::finding::Finding;
+use crate::reference::AZURE_KEY_VAULT;
 use crate::surroundings::Sighting;
 
 pub(crate) static RULE: Rule = Rule {
@@ -39,10 +40,12 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     let reference = &sight.reference;
     let name = escape(&reference.secret);
     let message = format!("Secret `{name}` does not exist yet; {}", words(maker));
-    let help = format!(
-        "`kubectl get certificate -n {}` shows how far it is",
-        escape(&reference.namespace)
-    );
+    let kind = match maker {
+        Maker::Annotation(name) if name == AZURE_KEY_VAULT => "secretproviderclass",
+        _ => "certificate",
+    };
+    let namespace = escape(&reference.namespace);
+    let help = format!("`kubectl get {kind} -n {namespace}` shows how far it is");
     Some(RULE.warning(scene, reference.path.clone(), message).help(help))
 }
 

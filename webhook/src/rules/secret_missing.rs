@@ -7,7 +7,7 @@ use super::Rule;
 use crate::check::{Nearest, Scene, Setting, Sight};
 use crate::finding::Finding;
 use crate::path::Step;
-use crate::reference::Role;
+use crate::reference::{self, Role};
 use crate::surroundings::Sighting;
 
 pub(crate) static RULE: Rule = Rule {
@@ -28,7 +28,8 @@ spec:
     cure: "Write the name of a Secret of the same namespace, or make the Secret first: `kubectl create secret \
            tls router-tls -n web --cert=FILE --key=FILE`. Where something makes it that lasthop does not \
            know, `lasthop.dev/missing-secret: warn` on the Ingress or its namespace turns the error into \
-           a warning. In a dry-run it is a warning already: the same apply may bring the Secret.",
+           a warning. In a dry-run it is a warning already: the same apply may bring the Secret. So it is \
+           where an annotation of a cloud's controller names a certificate that is no Secret.",
     judge: Some(judge),
 };
 
@@ -49,7 +50,17 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
         (Sighting::Found(_), _) | (_, Sighting::Found(_)) => return None,
         (Sighting::Missing, Sighting::Missing) => {
             let message = format!("Secret `{name}` does not exist in namespace `{namespace}`");
-            RULE.error(scene, path, message)
+            match reference::cloud_certificate(&scene.object, reference) {
+                Some(annotation) => RULE.warning(
+                    scene,
+                    path,
+                    format!(
+                        "{message}; the certificate that annotation `{annotation}` names is served \
+                         where the controller knows it"
+                    ),
+                ),
+                None => RULE.error(scene, path, message),
+            }
         }
         (Sighting::Missing, Sighting::Unknown(why)) => RULE.warning(
             scene,
