@@ -128,6 +128,31 @@ fn code_scanning_and_pull_requests_get_them_in_their_own_words() {
 }
 
 #[test]
+fn what_could_not_be_read_is_not_called_free_of_findings() {
+    for output in ["text", "github"] {
+        let read = check(Path::new("/nonexistent"), &["-o", output]);
+        assert_eq!(read.code(), 2);
+        assert!(!read.stdout.contains("no findings"), "{}", read.stdout);
+        let told = format!("{}{}", read.stdout, read.stderr);
+        assert!(told.contains("/nonexistent"), "{told}");
+    }
+}
+
+#[test]
+fn a_kind_without_rules_is_not_called_checked() {
+    let home = TempDir::with_prefix("lasthop-check-").unwrap();
+    let file = home.path().join("gateway.yaml");
+    let gateway =
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: web}\n";
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n";
+    fs::write(&file, format!("{gateway}---\n{service}")).unwrap();
+    let told = check(&file, &[]);
+    assert_eq!(told.code(), 0);
+    let summary = "no findings: 1 object in 1 file checked, 1 of a kind without rules\n";
+    assert_eq!(told.stdout, summary);
+}
+
+#[test]
 fn every_case_is_told_by_kubectl_as_a_person_approved_it() {
     if skip::lacks(&["curl"]) {
         return;

@@ -21,5 +21,6 @@ pub mod render;
 pub mod review;
 pub mod rules;
 pub mod serve;
+pub mod sidecar_log;
 pub mod surroundings;
 pub mod telemetry;

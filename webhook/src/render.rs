@@ -21,6 +21,8 @@ pub struct Report<'a> {
     pub failures: &'a [Failure],
     /// How many objects were checked.
     pub objects: usize,
+    /// How many objects are of kinds that no rule reads.
+    pub without_rules: usize,
     /// How many files they stood in.
     pub files: usize,
     /// How many documents were left out because they are no Kubernetes objects.
@@ -35,6 +37,12 @@ impl<'a> Report<'a> {
             let file = document.file().to_owned();
             (file, line, column, finding.severity, finding.code, finding.message.clone())
         });
+    }
+
+    /// Whether something could not be read, or nothing was there to be read: then no findings mean
+    /// nothing.
+    pub fn is_unusable(&self) -> bool {
+        !self.failures.is_empty() || self.objects + self.without_rules == 0
     }
 
     /// The number of findings of one severity.

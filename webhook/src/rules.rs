@@ -4,6 +4,7 @@ use lasthop_contract::problem::Code;
 
 use crate::check::{Operation, Scene};
 use crate::finding::{Finding, Severity};
+use crate::object::Object;
 use crate::path::FieldPath;
 
 pub(crate) mod bad_override;
@@ -93,6 +94,28 @@ static RULES: &[&Rule] = &[
     &plaintext_service::RULE,
     &service_port_name::RULE,
 ];
+
+/// The kinds that rules read, by group and kind. What else is among files is read for what it makes,
+/// or for its labels.
+const KINDS: [(&str, &str); 12] = [
+    ("", "Pod"),
+    ("", "ReplicationController"),
+    ("", "Secret"),
+    ("", "Service"),
+    ("apps", "DaemonSet"),
+    ("apps", "Deployment"),
+    ("apps", "ReplicaSet"),
+    ("apps", "StatefulSet"),
+    ("batch", "CronJob"),
+    ("batch", "Job"),
+    ("extensions", "Ingress"),
+    ("networking.k8s.io", "Ingress"),
+];
+
+/// Whether there are rules for the kind of `object`.
+pub fn are_for(object: &Object) -> bool {
+    KINDS.iter().any(|(group, kind)| object.is(group, kind))
+}
 
 /// Every rule, by code.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

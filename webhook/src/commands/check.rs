@@ -14,6 +14,7 @@ use crate::finding::Severity;
 use crate::object::Object;
 use crate::render::text::Colour;
 use crate::render::{Report, github, json, sarif, text};
+use crate::rules;
 use crate::surroundings::{Completeness, Files, Surroundings};
 
 const EXAMPLES: &str = "\
@@ -40,7 +41,7 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     /// The namespace of objects that do not say one
-    #[arg(short, long, default_value = "default", env = "LASTHOP_NAMESPACE")]
+    #[arg(short, long, default_value = "default")]
     namespace: String,
     /// Judge as of this day instead of today: `2026-12-24` or `2026-12-24T18:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = clock::parse)]
@@ -91,10 +92,10 @@ impl Args {
         for failure in report.failures {
             complain(&text::failure(failure));
         }
-        if report.objects == 0 && report.failures.is_empty() {
+        if report.is_unusable() && report.failures.is_empty() {
             complain("error: there is no Kubernetes object in what was given");
         }
-        let code = if !report.failures.is_empty() || report.objects == 0 {
+        let code = if report.is_unusable() {
             UNUSABLE
         } else if report.count(Severity::Error) > 0 {
             FOUND
@@ -121,9 +122,11 @@ fn report<'a>(
     let documents = read.documents.iter().map(placed).collect();
     let surroundings = Surroundings::Files(Files::new(documents, completeness));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let judged = read.documents.iter().filter(|it| rules::are_for(&it.object)).count();
     let mut report = Report {
         failures: &read.failures,
-        objects: read.documents.len(),
+        objects: judged,
+        without_rules: read.documents.len() - judged,
         files: read.files,
         skipped: read.skipped,
         ..Report::default()

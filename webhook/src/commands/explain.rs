@@ -10,6 +10,7 @@ use lasthop_contract::text::escape;
 use super::{UNUSABLE, complain, end, print};
 use crate::render::markdown;
 use crate::rules;
+use crate::sidecar_log;
 
 /// Say what a finding means, why it breaks things and how to cure it
 #[derive(Debug, Parser)]
@@ -33,10 +34,16 @@ impl Args {
         };
         let code = word.to_ascii_uppercase();
         let number = code.strip_prefix("LH").unwrap_or(&code).parse().map(Code);
-        if let Some(rule) = number.ok().and_then(rules::find) {
-            return end(print(&markdown::page(rule)), 0);
+        if let Ok(code) = number {
+            let page = rules::find(code).map(markdown::page);
+            let logged = || sidecar_log::find(code).map(markdown::logged);
+            if let Some(page) = page.or_else(logged) {
+                return end(print(&page), 0);
+            }
         }
-        let codes: Vec<String> = rules::all().map(|rule| rule.code.to_string()).collect();
+        let logged = sidecar_log::all().map(|it| it.code.to_string());
+        let codes: Vec<String> =
+            rules::all().map(|rule| rule.code.to_string()).chain(logged).collect();
         let near = nearest(&code, codes.iter().map(String::as_str));
         let near = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
         complain(&format!("error: there is no finding `{}`{near}", escape(&word)));

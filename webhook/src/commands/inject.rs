@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     /// The namespace of objects that do not say one.
-    #[arg(short, long, default_value = "default", env = "LASTHOP_NAMESPACE")]
+    #[arg(short, long, default_value = "default")]
     namespace: String,
     #[command(flatten)]
     sidecar: Options,

@@ -28,7 +28,7 @@ pub fn report(report: &Report<'_>) -> String {
         })
         .collect();
     lines.extend(report.failures.iter().map(failure));
-    lines.push(text::summary(report));
+    lines.extend(text::summary(report));
     lines.push(String::new());
     lines.join("\n")
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::wrap::{WIDTH, wrap};
 use crate::rules::{self, Rule};
+use crate::sidecar_log::{self, Logged};
 
 /// `docs/rules.md`: every rule, an anchor a code.
 pub fn rules() -> String {
@@ -16,6 +17,7 @@ pub fn rules() -> String {
          | LH1xx | what a Secret holds: the bytes of certificates, keys, CAs and revocation lists |\n\
          | LH2xx | what names a Secret: Ingress `spec.tls` |\n\
          | LH3xx | lasthop's own annotations on pods and workloads |\n\
+         | LH5xx | what the sidecar logs of connections that it refuses |\n\
          | LH9xx | what lasthop could not look at |\n",
     );
     for rule in rules::all() {
@@ -23,6 +25,15 @@ pub fn rules() -> String {
         let _infallible = write!(text, "\n## {code}\n\n**{name}**: {summary}.\n\n{}\n", rule.why);
         section(&mut text, "Example", rule.example);
         section(&mut text, "Cure", rule.cure);
+    }
+    text.push_str(
+        "\n# What the sidecar logs\n\n\
+         A line `refused` for each connection that comes to nothing, with the code, and the word in parentheses as\n\
+         `reason`. What is wrong in a Secret (LH1xx) it logs with the codes above.\n",
+    );
+    for Logged { code, reason, what, why, cure } in sidecar_log::all() {
+        let _infallible =
+            write!(text, "\n## {code}\n\n**{what}** (`{reason}`).\n\n{why}\n\nCure: {cure}\n");
     }
     text
 }
@@ -58,9 +69,20 @@ pub fn page(rule: &Rule) -> String {
     )
 }
 
-/// Every rule in a line.
+/// What the sidecar logs under a code, for a terminal.
+pub fn logged(logged: &Logged) -> String {
+    let Logged { code, reason, what, why, cure } = logged;
+    let what = wrapped(&format!("{code} {reason}: {what} (in the sidecar's log)"));
+    format!("{what}\n{}\nCure:\n\n{}", wrapped(why), wrapped(cure))
+}
+
+/// Every code in a line.
 pub fn index() -> String {
-    rules::all().fold(String::new(), |mut text, Rule { code, name, summary, .. }| {
+    let rules = rules::all().map(|Rule { code, name, summary, .. }| (code, *name, *summary));
+    let logged = sidecar_log::all().map(|Logged { code, reason, what, .. }| (code, *reason, *what));
+    let mut all: Vec<_> = rules.chain(logged).collect();
+    all.sort_by_key(|(code, ..)| **code);
+    all.into_iter().fold(String::new(), |mut text, (code, name, summary)| {
         let _infallible = writeln!(text, "{code} {name:<24} {summary}");
         text
     })

@@ -55,8 +55,8 @@ pub fn report(report: &Report<'_>, colour: Colour) -> String {
             blocks.push(format!("info[{code}]: {more} more of the same; `-o json` lists them all"));
         }
     }
-    blocks.push(summary(report));
-    format!("{}\n", blocks.join("\n\n"))
+    blocks.extend(summary(report));
+    blocks.iter().map(|block| format!("{block}\n")).collect::<Vec<_>>().join("\n")
 }
 
 /// So many infos of one code are shown: a folder without any Secret has one for each Ingress.
@@ -105,8 +105,12 @@ pub fn failure(failure: &Failure) -> String {
     }
 }
 
-/// How much was found in how much.
-pub(super) fn summary(report: &Report<'_>) -> String {
+/// How much was found in how much; nothing where there was nothing to find it in. Where something
+/// could not be read, nobody says that there is nothing to find.
+pub(super) fn summary(report: &Report<'_>) -> Option<String> {
+    if report.objects + report.without_rules == 0 {
+        return None;
+    }
     let counts = [
         (report.count(Severity::Error), "error"),
         (report.count(Severity::Warning), "warning"),
@@ -117,7 +121,11 @@ pub(super) fn summary(report: &Report<'_>) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| of(*count, word))
         .collect();
-    let found = if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") };
+    let found = match counts.join(", ") {
+        none if none.is_empty() && report.is_unusable() => none,
+        none if none.is_empty() => "no findings: ".to_owned(),
+        some => format!("{some}: "),
+    };
     let left_out = match report.skipped {
         0 => String::new(),
         count => format!(", {} left out (no Kubernetes object)", of(count, "document")),
@@ -126,8 +134,12 @@ pub(super) fn summary(report: &Report<'_>) -> String {
         0 => String::new(),
         count => format!(", {count} could not be read"),
     };
+    let without_rules = match report.without_rules {
+        0 => String::new(),
+        count => format!(", {count} of a kind without rules"),
+    };
     let (objects, files) = (of(report.objects, "object"), of(report.files, "file"));
-    format!("{found}: {objects} in {files} checked{left_out}{unread}")
+    Some(format!("{found}{objects} in {files} checked{without_rules}{left_out}{unread}"))
 }
 
 fn of(count: usize, word: &str) -> String {

@@ -6,6 +6,7 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::{Maker, Scene, Sight};
 use crate::finding::Finding;
+use crate::object::ObjectRef;
 use crate::reference::AZURE_KEY_VAULT;
 use crate::surroundings::Sighting;
 
@@ -24,8 +25,9 @@ spec:
   tls:
   - hosts: [shop.example.com]
     secretName: shop-tls # not there yet",
-    cure: "Wait. `kubectl get certificate,certificaterequest,order,challenge` shows how far it is; \
-           `kubectl describe` of the one that is not ready says what keeps it.",
+    cure: "Wait. Where cert-manager makes it, `kubectl get certificate,certificaterequest,order,challenge` shows how \
+           far it is; where something else does, the object that the message names. `kubectl describe` of the one that \
+           is not ready says what keeps it.",
     judge: Some(judge),
 };
 
@@ -40,12 +42,20 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     let reference = &sight.reference;
     let name = escape(&reference.secret);
     let message = format!("Secret `{name}` does not exist yet; {}", words(maker));
-    let kind = match maker {
-        Maker::Annotation(name) if name == AZURE_KEY_VAULT => "secretproviderclass",
-        _ => "certificate",
-    };
     let namespace = escape(&reference.namespace);
-    let help = format!("`kubectl get {kind} -n {namespace}` shows how far it is");
+    let help = match maker {
+        Maker::Annotation(name) if name == AZURE_KEY_VAULT => {
+            format!("`kubectl get secretproviderclass -n {namespace}` shows how far it is")
+        }
+        Maker::Annotation(_) => {
+            format!("`kubectl get certificate -n {namespace}` shows how far it is")
+        }
+        Maker::Object(ObjectRef { kind, name, .. }) => format!(
+            "`kubectl describe {} {} -n {namespace}` shows how far it is",
+            escape(&kind.to_ascii_lowercase()),
+            escape(name)
+        ),
+    };
     Some(RULE.warning(scene, reference.path.clone(), message).help(help))
 }
 

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lasthop_contract::credential::{CA_KEYS, CRL_KEYS, Form};
+use serde_json::Value;
+
 use super::*;
+use crate::documents::Documents;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -70,4 +74,51 @@ fn the_documentation_is_the_one_that_the_program_prints() {
         page == crate::render::markdown::rules(),
         "docs/rules.md is out of date: lasthop explain --markdown > docs/rules.md"
     );
+}
+
+/// The entries of the validating configuration in `manifests/base/webhooks.yaml`.
+fn validating() -> Vec<Value> {
+    let read = Documents::read(&[root().join("manifests/base/webhooks.yaml")]);
+    assert_eq!(read.failures, []);
+    let mut documents = read.documents.iter();
+    let found = documents.find(|it| it.object.kind() == "ValidatingWebhookConfiguration").unwrap();
+    found.object.list("/webhooks").to_vec()
+}
+
+#[test]
+fn the_webhook_is_sent_the_kinds_that_have_rules_and_no_other() {
+    let words = |rule: &Value, field: &str| -> Vec<String> {
+        let words = rule[field].as_array().unwrap().iter();
+        words.map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let mut sent = BTreeSet::new();
+    for rule in validating().iter().flat_map(|entry| entry["rules"].as_array().unwrap()) {
+        for group in words(rule, "apiGroups") {
+            sent.extend(words(rule, "resources").into_iter().map(|it| (group.clone(), it)));
+        }
+    }
+    let resource = |(group, kind): &(&str, &str)| {
+        let plural = if kind.ends_with('s') { "es" } else { "s" };
+        ((*group).to_owned(), format!("{}{plural}", kind.to_ascii_lowercase()))
+    };
+    // The group `extensions` has no Ingresses any more, and ReplicationControllers are read from files
+    // only.
+    let is_sent =
+        |(group, kind): &&(&str, &str)| *group != "extensions" && *kind != "ReplicationController";
+    assert_eq!(sent, KINDS.iter().filter(is_sent).map(resource).collect());
+}
+
+#[test]
+fn the_webhook_is_sent_the_secrets_that_the_contract_reads() {
+    let entries = validating();
+    let conditions = entries.iter().filter_map(|entry| entry["matchConditions"].as_array());
+    let mut conditions = conditions.flatten();
+    let condition = conditions.find(|it| it["name"] == "can-be-a-credential").unwrap();
+    let (_, list) = condition["expression"].as_str().unwrap().split_once("key in [").unwrap();
+    let (list, _) = list.split_once(']').unwrap();
+    let sent: Vec<&str> = list.split(',').map(|key| key.trim().trim_matches('\'')).collect();
+    let forms = Form::ALL.iter().flat_map(|form| [form.chain_key(), form.private_key()]);
+    let read: BTreeSet<&str> = forms.chain(CA_KEYS).chain(CRL_KEYS).collect();
+    assert_eq!(sent.len(), read.len(), "a key is listed twice: {sent:?}");
+    assert_eq!(sent.into_iter().collect::<BTreeSet<_>>(), read);
 }

@@ -17,29 +17,9 @@ use crate::inject::{self, Outcome};
 use crate::object::Object;
 use crate::render::admission;
 use crate::review::{self, Answer, Question};
+use crate::rules;
 use crate::surroundings::{Sighting, Surroundings};
 use crate::telemetry::{Entry, Verdict};
-
-/// The kinds that rules read. What else is sent here is let through with a warning: somebody
-/// widened a webhook configuration for nothing.
-const KINDS: [(&str, &str); 16] = [
-    ("", "Pod"),
-    ("", "ReplicationController"),
-    ("", "Secret"),
-    ("", "Service"),
-    ("ako.vmware.com", "HostRule"),
-    ("apps", "DaemonSet"),
-    ("apps", "Deployment"),
-    ("apps", "ReplicaSet"),
-    ("apps", "StatefulSet"),
-    ("batch", "CronJob"),
-    ("batch", "Job"),
-    ("cert-manager.io", "Certificate"),
-    ("gateway.networking.k8s.io", "Gateway"),
-    ("getambassador.io", "Host"),
-    ("networking.istio.io", "Gateway"),
-    ("networking.k8s.io", "Ingress"),
-];
 
 /// Judges `question` with lookups until `deadline`; logs it, counts its findings.
 pub(super) async fn judge(
@@ -93,7 +73,8 @@ impl Review<'_> {
         if !question.subresource.is_empty() || object.0.is_null() {
             return Judged::default();
         }
-        if !KINDS.iter().any(|(group, kind)| object.is(group, kind)) {
+        // Somebody widened a webhook configuration for nothing.
+        if !rules::are_for(object) {
             let (version, kind) = (escape(object.api_version()), escape(object.kind()));
             return Judged::warned(&format!(
                 "lasthop has no rules for {kind} ({version}) and let it through; a webhook \
