@@ -424,8 +424,10 @@ fn a_stop_finishes_what_is_under_way_and_sends_others_elsewhere() {
     let mut webhook = Webhook::start(&["--drain-delay", "2", "--drain-timeout", "5"]);
     webhook.judges();
     // A body that comes slowly: this review is under way when the signal comes.
-    let body = Review::create(ingress("web-tls")).body().to_string();
-    let slow = webhook.validate().body_bytes(body).option("--limit-rate", "400");
+    let mut large = ingress("web-tls");
+    large["metadata"]["annotations"]["example.com/note"] = json!("x".repeat(500_000));
+    let body = Review::create(large).body().to_string();
+    let slow = webhook.validate().body_bytes(body).option("--limit-rate", "200K");
     std::thread::scope(|scope| {
         let slow = scope.spawn(move || slow.http1().run());
         std::thread::sleep(Duration::from_millis(300));
