@@ -442,6 +442,36 @@ fn a_head_that_takes_too_long_is_let_go() {
 }
 
 #[test]
+fn a_head_of_http2_that_takes_too_long_is_let_go() {
+    let scene = Scene::new();
+    let sidecar = scene.sidecar();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut idle = sidecar.connect_h2();
+    idle.send(preface).unwrap();
+    let mut slow = sidecar.connect_h2();
+    slow.send(preface).unwrap();
+    // HEADERS without END_HEADERS, and then nothing.
+    slow.send(b"\0\0\x01\x01\x01\0\0\0\x01\x82").unwrap();
+    let start = Instant::now();
+    let closed = loop {
+        // A reader loses patience after 15 s with an error of its own.
+        match slow.receive(1) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                if start.elapsed() > Duration::from_secs(25) {
+                    break false;
+                }
+            }
+            Err(_) => break true,
+        }
+    };
+    assert!(closed && start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+    // One that has asked for nothing yet is something else: it still gets the answer to its ping.
+    idle.send(b"\0\0\x08\x06\0\0\0\0\0sidecars").unwrap();
+    idle.receive_until("sidecars").unwrap();
+}
+
+#[test]
 fn the_status_listener_answers_get_only_and_tells_no_client() {
     if skip::lacks(&["curl"]) {
         return;

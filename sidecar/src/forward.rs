@@ -11,6 +11,7 @@ use crate::admit::Admitted;
 use crate::listener::{Process, Terminator};
 
 mod aside;
+mod blocks;
 pub(crate) mod body;
 mod drive;
 mod exchange;

@@ -93,6 +93,14 @@ impl Sidecar {
         TlsClient::connect(self.tls, HOST, &root, client).expect("the handshake goes through")
     }
 
+    /// The same, for bytes of HTTP/2.
+    #[track_caller]
+    pub fn connect_h2(&self) -> TlsClient {
+        let root = std::fs::read_to_string(&self.root).expect("the root was written");
+        TlsClient::connect_offering(&["h2"], (self.tls, HOST, &root), None)
+            .expect("the handshake goes through")
+    }
+
     /// A request to the status port.
     pub fn ask(&self, path: &str) -> Curl {
         Curl::get(&format!("http://{}{path}", self.status))

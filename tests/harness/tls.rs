@@ -31,6 +31,15 @@ impl TlsClient {
         root: &str,
         client: Option<&Files>,
     ) -> io::Result<Self> {
+        Self::connect_offering(&[], (address, host, root), client)
+    }
+
+    /// The same, with these protocols offered by ALPN.
+    pub fn connect_offering(
+        protocols: &[&str],
+        (address, host, root): (SocketAddr, &str, &str),
+        client: Option<&Files>,
+    ) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(root.as_bytes()) {
             roots.add(certificate.expect("the root is PEM")).expect("the root is a certificate");
@@ -39,7 +48,7 @@ impl TlsClient {
             .with_safe_default_protocol_versions()
             .expect("the provider has TLS 1.2 and 1.3")
             .with_root_certificates(roots);
-        let config = match client {
+        let mut config = match client {
             Some(files) => {
                 let chain = CertificateDer::pem_file_iter(&files.chain)
                     .expect("the file is there")
@@ -50,6 +59,7 @@ impl TlsClient {
             }
             None => builder.with_no_client_auth(),
         };
+        config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(host.to_owned()).expect("the host is a name");
         let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
         let socket = TcpStream::connect(address)?;

@@ -15,7 +15,6 @@ use tokio::time::timeout;
 
 use super::aside::Aside;
 use super::hop::Hop;
-use crate::admit::Alpn;
 use crate::limits;
 
 /// A connection that can be asked to take no further request.
@@ -87,7 +86,7 @@ async fn end(hop: Arc<Hop>) -> End {
         if timeout(limits::REQUEST_HEAD, closing.as_mut()).await.is_ok() {
             return End::Goodbye;
         }
-        if hop.protocol == Alpn::Http1 && hop.head_takes_too_long() {
+        if hop.head_takes_too_long() {
             return End::TooSlow;
         }
         let requests = hop.requests();

@@ -10,6 +10,7 @@ use lasthop_contract::text::hex;
 use lasthop_contract::trusted_proxies::Trust;
 use tokio::sync::Notify;
 
+use super::blocks::Seen;
 use super::identity;
 use crate::admit::{Admitted, Alpn};
 use crate::limits;
@@ -72,7 +73,10 @@ impl Hop {
     /// A request's head was read.
     pub(super) fn begin(&self) {
         self.active.fetch_add(1, Ordering::AcqRel);
-        self.head_began.store(0, Ordering::Release);
+        // With HTTP/2 the next head may be on its way already.
+        if self.protocol == Alpn::Http1 {
+            self.head_began.store(0, Ordering::Release);
+        }
         if self.requests.fetch_add(1, Ordering::AcqRel) == 0 {
             self.first.notify_waiters();
         }
@@ -87,6 +91,15 @@ impl Hop {
     pub(super) fn bytes_came(&self) {
         if self.is_idle() && self.head_began.load(Ordering::Acquire) == 0 {
             self.head_began.store(self.age().max(1), Ordering::Release);
+        }
+    }
+
+    /// Bytes of HTTP/2 came, which left its header blocks so.
+    pub(super) fn block_came(&self, seen: Seen) {
+        match seen {
+            Seen::Closed => self.head_began.store(0, Ordering::Release),
+            Seen::Begun => self.head_began.store(self.age().max(1), Ordering::Release),
+            Seen::Open => {}
         }
     }
 

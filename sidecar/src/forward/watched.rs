@@ -7,18 +7,23 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::blocks::Blocks;
 use super::hop::Hop;
+use crate::admit::Alpn;
 
 /// hyper reads from it, and the connection's [`Hop`] learns of bytes that come between requests.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
     hop: Arc<Hop>,
+    /// With HTTP/2, where bytes between requests may be anything.
+    blocks: Option<Blocks>,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, hop: Arc<Hop>) -> Self {
-        Self { stream, hop }
+        let blocks = (hop.protocol == Alpn::H2).then(Blocks::new);
+        Self { stream, hop, blocks }
     }
 }
 
@@ -29,9 +34,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.hop.bytes_came();
+        let Self { stream, hop, blocks } = &mut *self;
+        ready!(Pin::new(stream).poll_read(cx, buffer))?;
+        let (_, new) = buffer.filled().split_at(before);
+        match blocks {
+            _ if new.is_empty() => {}
+            None => hop.bytes_came(),
+            Some(blocks) => hop.block_came(blocks.see(new)),
         }
         Poll::Ready(Ok(()))
     }
