@@ -381,3 +381,59 @@ fn an_outage_stops_only_the_pods_that_ask_for_the_sidecar() {
     let refused = cluster.refused(&pod("outage", "asks").to_string());
     assert!(refused.contains("failed calling webhook \"pods.inject.lasthop.dev\""), "{refused}");
 }
+
+#[test]
+fn the_names_of_secrets_are_known_from_reviews_or_from_a_list_where_that_is_wished() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _turn = exclusively();
+    cluster.kubectl(&["delete", "validatingwebhookconfiguration", "--all"]).run().expect_success();
+    cluster.namespace("names", &[]);
+    cluster.admitted(&good_secret("names", "there-before-lasthop"));
+    let wanted = ingress("names", "there-before-lastop").to_string();
+
+    let webhook = Webhook::on(cluster, &[]);
+    let told = cluster.refused(&wanted);
+    assert!(!told.contains("there-before-lasthop"), "nobody has shown it: {told}");
+    let label = ["label", "secret", "there-before-lasthop", "-n", "names", "shown=now"];
+    cluster.kubectl(&label).run().expect_success();
+    let told = cluster.refused(&wanted);
+    assert!(told.contains("there-before-lasthop"), "a review has shown it: {told}");
+    let hide = ["delete", "secret", "there-before-lasthop", "-n", "names"];
+    cluster.kubectl(&hide).run().expect_success();
+    let told = cluster.refused(&wanted);
+    assert!(!told.contains("there-before-lasthop"), "it is gone: {told}");
+    webhook.stop();
+
+    cluster.kubectl(&["delete", "validatingwebhookconfiguration", "--all"]).run().expect_success();
+    cluster.admitted(&good_secret("names", "there-before-lasthop"));
+    let webhook = Webhook::on(cluster, &["--nearest-name-list"]);
+    let told = cluster.refused(&wanted);
+    assert!(told.contains("there-before-lasthop"), "it is listed: {told}");
+    webhook.stop();
+}
+
+#[test]
+fn where_a_kubelet_is_older_than_native_sidecars_the_sidecar_is_an_ordinary_container() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _turn = exclusively();
+    cluster.namespace("old-node", &["lasthop.dev/inject=enabled"]);
+    cluster.admitted(&good_secret("old-node", "web-tls"));
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "old" } });
+    cluster.admitted(&node.to_string());
+    let version = r#"{"status":{"nodeInfo":{"kubeletVersion":"v1.28.15-distro.1"}}}"#;
+    let patch = ["patch", "node", "old", "--subresource=status", "--type=merge", "-p", version];
+    cluster.kubectl(&patch).run().expect_success();
+
+    let placed = |arguments: &[&str], name: &str| {
+        let webhook = Webhook::on(cluster, arguments);
+        cluster.admitted(&pod("old-node", name).to_string());
+        webhook.stop();
+        let stored = cluster.get(&["pod", name, "-n", "old-node"]);
+        let count = |list: &str| stored["spec"][list].as_array().map_or(0, Vec::len);
+        (count("initContainers"), count("containers"))
+    };
+    assert_eq!(placed(&[], "asked"), (0, 2));
+    assert_eq!(placed(&["--cluster-version", "1.33"], "told"), (1, 1));
+    cluster.kubectl(&["delete", "node", "old"]).run().expect_success();
+    assert_eq!(placed(&[], "gone"), (1, 1));
+}

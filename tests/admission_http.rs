@@ -506,6 +506,9 @@ fn a_wrong_start_ends_at_once_with_the_reason() {
     std::fs::write(&bad, "kind: [").unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
+    let config = files.path().join("config");
+    std::fs::write(&config, "users:\n- user: {token: s3cret, client-key-data: s3cret\n").unwrap();
+    let config = config.to_str().unwrap();
     let empty = TempDir::new().unwrap();
     let (bad, empty) = (bad.to_str().unwrap(), empty.path().to_str().unwrap());
     for (arguments, code, expected) in [
@@ -514,6 +517,7 @@ fn a_wrong_start_ends_at_once_with_the_reason() {
         (vec!["--surroundings", empty, "--tls-dir", empty], 1, "tls.crt"),
         (vec!["--surroundings", empty, "--ca-file", "/no/such/dir/ca"], 1, "/no/such/dir/ca"),
         (vec!["--kubeconfig", "/no/such/config"], 1, "/no/such/config"),
+        (vec!["--kubeconfig", config], 1, "the kubeconfig is not YAML of the kind Config, line "),
         (vec!["--surroundings", empty, "--default-validate", "deny"], 2, "enforce"),
         (vec!["--surroundings", empty, "--cluster-version", "new"], 2, "1.33"),
         (vec!["--surroundings", empty, "--kubeconfig", "x"], 2, "cannot be used with"),
@@ -522,6 +526,7 @@ fn a_wrong_start_ends_at_once_with_the_reason() {
         let ended = Program::ours("lasthop").arg("serve").args(&arguments).run();
         assert_eq!(ended.code(), code, "{arguments:?}: {ended}");
         assert!(ended.to_string().contains(expected), "{arguments:?}: {ended}");
+        assert!(!ended.to_string().contains("s3cret"), "{arguments:?}: {ended}");
     }
     let busy =
         Program::ours("lasthop").args(["serve", "--surroundings", empty, "--listen", &taken]);

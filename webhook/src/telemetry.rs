@@ -30,14 +30,14 @@ pub enum LogLevel {
 
 /// Writes log lines to standard output from now on, one JSON object a line.
 ///
-/// Libraries are heard from `warn` on, whatever the level: at `debug` they would log headers, and
-/// with them the token that the API server is shown.
+/// Of libraries nothing but errors is heard, whatever the level: at `warn` the `kube` crate logs
+/// answers that it cannot parse, which may be Secrets, and at `debug` headers, tokens among them.
 pub fn init_log(level: LogLevel) {
     let directives = match level {
         LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "warn,lasthop=info",
-        LogLevel::Debug => "warn,lasthop=debug",
+        LogLevel::Warn => "error,lasthop=warn",
+        LogLevel::Info => "error,lasthop=info",
+        LogLevel::Debug => "error,lasthop=debug",
     };
     let lines = tracing_subscriber::fmt::layer()
         .json()

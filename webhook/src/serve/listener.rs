@@ -202,7 +202,10 @@ async fn answer(
 ) -> Response<Body> {
     let version = request.version();
     let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
-    if lifecycle.is_retiring() && version < Version::HTTP_2 {
+    if version >= Version::HTTP_2 {
+        // Not a header there (RFC 9113, 8.2.2).
+        response.headers_mut().remove(header::CONNECTION);
+    } else if lifecycle.is_retiring() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

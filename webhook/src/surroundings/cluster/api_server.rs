@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use lasthop_contract::text::escape;
 use serde_json::{Value, json};
 
@@ -68,16 +68,22 @@ impl ApiServer {
     pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         let mut config = match kubeconfig {
             Some(path) => {
-                let read = Kubeconfig::read_from(path)
-                    .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
+                let read = Kubeconfig::read_from(path).map_err(|error| unusable(&error))?;
                 kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
                     .await
-                    .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?
+                    .map_err(|error| unusable(&error))?
             }
-            None => kube::Config::infer().await.context(
-                "there is no API server to be found: no kubeconfig (--kubeconfig, KUBECONFIG, \
-                 ~/.kube/config), and no service account of a pod; --surroundings serves from files",
-            )?,
+            None if has_kubeconfig() => {
+                let found = kube::Config::from_kubeconfig(&KubeConfigOptions::default()).await;
+                found.map_err(|error| unusable(&error))?
+            }
+            None => kube::Config::incluster().map_err(|error| {
+                anyhow!(
+                    "there is no API server to be found, neither by a kubeconfig (--kubeconfig, \
+                     KUBECONFIG, ~/.kube/config) nor by the service account of a pod ({error}); \
+                     --surroundings serves from files instead"
+                )
+            })?,
         };
         config.connect_timeout = Some(Duration::from_secs(3));
         let client = kube::Client::try_from(config).context("cannot make a client")?;
@@ -229,6 +235,26 @@ impl ApiServer {
 impl std::fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ApiServer").finish_non_exhaustive()
+    }
+}
+
+/// Whether kubectl would find a kubeconfig.
+fn has_kubeconfig() -> bool {
+    let home = || Some(Path::new(&std::env::var_os("HOME")?).join(".kube/config"));
+    std::env::var_os("KUBECONFIG").is_some_and(|it| !it.is_empty())
+        || home().is_some_and(|file| file.is_file())
+}
+
+/// Why a kubeconfig cannot be used. An error of syntax quotes the text, which holds keys and tokens:
+/// of that only the place is told.
+fn unusable(error: &KubeconfigError) -> anyhow::Error {
+    match error {
+        KubeconfigError::Parse(syntax) => {
+            let text = syntax.to_string();
+            let place = text.find("line ").and_then(|at| text.get(at..)?.split(':').next());
+            anyhow!("the kubeconfig is not YAML of the kind Config, {}", place.unwrap_or_default())
+        }
+        error => anyhow!("{error}"),
     }
 }
 
