@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lasthop_tests::at_end::SetAtEnd;
 use lasthop_tests::curl::Curl;
 use lasthop_tests::kubernetes::{Cluster, exclusively, root, secret_manifest};
 use lasthop_tests::pki::{Pki, Validity};
@@ -435,6 +436,7 @@ fn two_replicas_are_replaced_one_after_the_other_and_no_pod_is_refused() {
     let over = AtomicBool::new(false);
     let created = AtomicUsize::new(0);
     let (second, refused) = std::thread::scope(|scope| {
+        let _over = SetAtEnd(&over);
         let creating = scope.spawn(|| {
             let mut refused = Vec::new();
             while !over.load(Ordering::Relaxed) && refused.is_empty() {

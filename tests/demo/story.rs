@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use lasthop_tests::at_end::SetAtEnd;
 use lasthop_tests::curl::{Answer, Curl};
 use lasthop_tests::golden;
 use lasthop_tests::kubelet::Kubelet;
@@ -291,11 +292,10 @@ fn rotate(terminal: &mut Terminal, door: Door, kubelet: &mut Kubelet, cast: &Cas
         }
     };
     let new = std::thread::scope(|scope| {
+        let _stop = SetAtEnd(&stop);
         scope.spawn(call_on);
         scope.spawn(call_on);
-        let outcome = replace(kubelet, door, cast, &old, &done);
-        stop.store(true, Ordering::Relaxed);
-        outcome
+        replace(kubelet, door, cast, &old, &done)
     })?;
     let (done, failed) = (done.into_inner(), failed.into_inner());
     terminal.command("kubectl apply -f gateway-secret.yaml  # kubelet swaps ..data in one step");

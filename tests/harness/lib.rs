@@ -5,6 +5,7 @@
 //! this machine is reported by [`skip`] instead of passing silently. `tests/README.md` has the tour.
 
 pub mod app;
+pub mod at_end;
 pub mod curl;
 pub mod golden;
 pub mod kubelet;

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use lasthop_tests::at_end::SetAtEnd;
 use lasthop_tests::kubernetes::{Cluster, exclusively, secret_manifest};
 use lasthop_tests::pki::{Issued, Pki, Validity};
 use lasthop_tests::process::PATIENCE;
@@ -15,15 +16,6 @@ use super::support::{create_pod, example, object, request, run, sync};
 const HOST: &str = "hello.example.com";
 /// What the sidecar logs once a changed Secret serves.
 const TAKEN: &str = "a changed Secret was taken into use";
-
-/// Sets the flag however the scope is left, for else the caller's thread would go on for ever.
-struct Stop<'f>(&'f AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 #[test]
 fn the_ingress_comes_first_and_renewals_drop_nothing() {
@@ -62,7 +54,7 @@ fn the_ingress_comes_first_and_renewals_drop_nothing() {
     };
     std::thread::scope(|scope| {
         scope.spawn(call_on);
-        let _stop = Stop(&stop);
+        let _stop = SetAtEnd(&stop);
         for round in 1..=3 {
             let renewed = short();
             cluster.admitted(&as_cert_manager_writes(&renewed));
