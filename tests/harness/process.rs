@@ -84,7 +84,7 @@ impl Program {
         }
         let stdout = Capture::of(child.stdout.take().expect("standard output is piped"));
         let stderr = Capture::of(child.stderr.take().expect("standard error is piped"));
-        Running { name, child, stdout, stderr }
+        Running { name, child: Mutex::new(child), stdout, stderr }
     }
 
     /// Runs it to its end.
@@ -129,7 +129,7 @@ impl std::fmt::Display for Finished {
 #[derive(Debug)]
 pub struct Running {
     name: String,
-    child: Child,
+    child: Mutex<Child>,
     stdout: Capture,
     stderr: Capture,
 }
@@ -137,7 +137,7 @@ pub struct Running {
 impl Running {
     /// The id of the process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child().id()
     }
 
     /// The lines on standard output and standard error so far, the former first.
@@ -180,7 +180,7 @@ impl Running {
     fn wait_for<T>(&mut self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let ended = self.child.try_wait().expect("a child can be waited for");
+            let ended = self.ended();
             if ended.is_some() {
                 self.stdout.wait_for_end(deadline);
                 self.stderr.wait_for_end(deadline);
@@ -219,23 +219,35 @@ impl Running {
         self.signal(Signal::HUP);
     }
 
+    /// Nothing happens to one that has ended: its id may be another process's by now.
     fn signal(&self, signal: Signal) {
-        let pid =
-            i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a child has an id");
-        kill_process(pid, signal).expect("a child that nobody waited for can be signalled");
+        let mut child = self.child();
+        if child.try_wait().expect("a child can be waited for").is_none() {
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            let pid = pid.expect("a child has an id");
+            kill_process(pid, signal).expect("a child that nobody waited for can be signalled");
+        }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> Option<ExitStatus> {
+        self.child().try_wait().expect("a child can be waited for")
     }
 
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be waited for").is_none()
+        self.ended().is_none()
     }
 
     /// Waits for its end.
     #[track_caller]
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(self) -> Finished {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
-            match self.child.try_wait().expect("a child can be waited for") {
+            match self.ended() {
                 Some(status) => break status,
                 None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
                 None => panic!(
@@ -254,8 +266,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        let mut child = self.child();
+        drop(child.kill());
+        drop(child.wait());
+        drop(child);
         if std::thread::panicking() {
             eprintln!("--- `{}` printed ---\n{}", self.name, self.lines().join("\n"));
         }
