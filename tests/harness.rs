@@ -201,7 +201,7 @@ fn what_varies_is_replaced_and_what_differs_is_shown() {
 #[test]
 fn a_process_is_listened_to_and_asked_to_end() {
     let script = r#"echo '{"message":"listening","listener":"status","address":"127.0.0.1:15443"}'
-                    echo plain >&2; trap 'echo bye; exit 3' TERM; while :; do sleep 0.05; done"#;
+                    trap 'echo bye; exit 3' TERM; echo plain >&2; while :; do sleep 0.05; done"#;
     let mut running = Program::at("/bin/sh").args(["-c", script]).start();
     assert_eq!(running.address("status").port(), 15443);
     running.wait_for_line(|line| line == "plain");
