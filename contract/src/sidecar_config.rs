@@ -5,10 +5,17 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::client_policy::{ClientAuth, ClientEku, CrlExpired};
+
+mod originate;
+mod probe;
+
+pub use originate::{Originate, Upstream, UpstreamError, UpstreamScheme};
+pub use probe::{Probe, ProbeAction, ProbeScheme};
 
 /// The version that this crate writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
@@ -30,6 +37,15 @@ pub struct SidecarConfig {
     /// Where `/livez`, `/readyz` and `/metrics` are answered, in plain HTTP.
     #[serde(default = "default_status_listen")]
     pub status_listen: SocketAddr,
+    /// Probes of the application that the status listener performs; no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
+    /// Whether the pod may be ready while the application's ports answer beside the sidecar.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub plaintext_door: PlaintextDoor,
+    /// Whether `lasthop-sidecar keylog` may be answered.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub key_log: KeyLog,
     /// What happens at SIGTERM.
     #[serde(default)]
     pub drain: Drain,
@@ -44,6 +60,8 @@ pub struct SidecarConfig {
 pub enum Listener {
     /// Plain HTTP in, a redirect to https out.
     Redirect(Redirect),
+    /// Plaintext from localhost in, TLS to the next tier.
+    Originate(Originate),
     /// TLS in, plaintext to the application.
     Terminate(Terminate),
 }
@@ -53,6 +71,7 @@ impl Listener {
     pub fn listen(&self) -> SocketAddr {
         match self {
             Self::Redirect(redirect) => redirect.listen,
+            Self::Originate(originate) => originate.listen,
             Self::Terminate(terminate) => terminate.listen,
         }
     }
@@ -64,7 +83,7 @@ impl Listener {
 pub struct Terminate {
     /// The address that clients connect to.
     pub listen: SocketAddr,
-    /// The port of the application on localhost.
+    /// Where the application is: on localhost.
     pub forward: Forward,
     /// What the application speaks there.
     #[serde(default)]
@@ -80,30 +99,135 @@ pub struct Terminate {
     /// What the application is told of the client.
     #[serde(default = "default_identity_headers")]
     pub identity_headers: Vec<IdentityHeader>,
+    /// What the PROXY protocol says, before TLS from the client and before bytes to the application.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub proxy_protocol: ProxyProtocol,
 }
 
-/// The application's address: a port on localhost, tried on 127.0.0.1 first and then on `::1`, or an
-/// address written in full.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// The application's address: a port on localhost, tried on 127.0.0.1 first and then on `::1`, an
+/// address written in full, or a Unix socket as `unix:/PATH`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Forward {
     /// A port on localhost.
     Port(u16),
     /// An address, which must be a loopback address.
     Address(SocketAddr),
+    /// A Unix socket.
+    Socket(SocketPath),
 }
 
 impl Forward {
-    /// The addresses to try, in this order.
-    pub fn addresses(self) -> Vec<SocketAddr> {
+    /// The addresses to try, in this order; none where the application is on a Unix socket.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         match self {
             Self::Port(port) => vec![
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
-                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port),
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), *port),
+                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), *port),
             ],
-            Self::Address(address) => vec![address],
+            Self::Address(address) => vec![*address],
+            Self::Socket(_) => Vec::new(),
         }
     }
+}
+
+/// The absolute path of a Unix socket, written `unix:/PATH`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SocketPath(PathBuf);
+
+impl SocketPath {
+    /// The longest path that fits into `sockaddr_un` with its closing NUL, in bytes (unix(7)).
+    pub const MAX_BYTES: usize = 107;
+
+    /// The socket at `path`; [`None`] where that is not absolute, has `..` in it, or is too long.
+    pub fn new(path: &str) -> Option<Self> {
+        let plain = path.len() <= Self::MAX_BYTES
+            && path.len() > 1
+            && path.starts_with('/')
+            && !path.ends_with('/')
+            && !path.contains('\0')
+            && path.split('/').all(|part| part != "..");
+        plain.then(|| Self(PathBuf::from(path)))
+    }
+
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SocketPath {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let path = text.strip_prefix("unix:").unwrap_or_default();
+        Self::new(path).ok_or("a socket is `unix:` and an absolute path of at most 107 bytes")
+    }
+}
+
+impl From<SocketPath> for String {
+    fn from(socket: SocketPath) -> Self {
+        format!("unix:{}", socket.0.display())
+    }
+}
+
+/// Who says with the PROXY protocol from where a connection comes.
+///
+/// <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// Whether trusted proxies send a header, which is then required of them.
+    #[serde(default)]
+    pub accept: ProxyAccept,
+    /// The version of the header that the application is sent; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send: Option<ProxyVersion>,
+}
+
+/// Whether a PROXY header is taken.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProxyAccept {
+    /// From nobody.
+    #[default]
+    Never,
+    /// From trusted proxies, of either version.
+    FromTrusted,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProxyVersion {
+    /// Text.
+    V1,
+    /// Binary, with TLVs on ALPN, authority and TLS.
+    V2,
+}
+
+/// What it means that an application's port answers on the pod's own addresses: whoever reaches the
+/// pod then passes the sidecar by.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PlaintextDoor {
+    /// It is logged and counted.
+    #[default]
+    Told,
+    /// The pod is not ready as well.
+    NotReady,
+}
+
+/// Whether TLS secrets may be streamed to who can execute a command in the container.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyLog {
+    /// Never.
+    #[default]
+    Refused,
+    /// While somebody asks, for a time that is written down.
+    OnDemand,
 }
 
 /// Which clients may come in.
@@ -127,6 +251,10 @@ pub struct Clients {
     /// What a revocation list past its time does.
     #[serde(default)]
     pub crl_expired: CrlExpired,
+    /// Raw paths that who has no certificate may GET: the handshake then asks for a
+    /// certificate and does not insist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exempt_paths: Vec<String>,
 }
 
 /// A listener that answers plain HTTP with a redirect to https on the same host.
@@ -196,6 +324,10 @@ pub enum LogLevel {
     Info,
     /// And what helps to find a bug.
     Debug,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_status_listen() -> SocketAddr {
@@ -280,6 +412,18 @@ mod tests {
                     },
                     trusted_proxies: Vec::new(),
                     identity_headers: vec![IdentityHeader::Xfcc],
+                    proxy_protocol: ProxyProtocol {
+                        accept: ProxyAccept::FromTrusted,
+                        send: Some(ProxyVersion::V2),
+                    },
+                }),
+                Listener::Originate(Originate {
+                    listen: "127.0.0.1:9001".parse().unwrap(),
+                    upstream: "https://db.example.com:443".parse().unwrap(),
+                    client_secret: Some("web-client".to_owned()),
+                    ca_secret: None,
+                    server_names: vec!["dns:db.internal.example.com".to_owned()],
+                    sni: None,
                 }),
                 Listener::Redirect(Redirect {
                     listen: "[::]:8080".parse().unwrap(),
@@ -287,10 +431,41 @@ mod tests {
                 }),
             ],
             status_listen: default_status_listen(),
+            probes: vec![Probe {
+                path: "/probes/web/livez".to_owned(),
+                action: ProbeAction::HttpGet {
+                    port: 8080,
+                    path: "/healthz".to_owned(),
+                    scheme: ProbeScheme::Http,
+                    headers: vec![("Host".to_owned(), "web".to_owned())],
+                },
+                timeout_seconds: 1,
+            }],
+            plaintext_door: PlaintextDoor::NotReady,
+            key_log: KeyLog::Refused,
             drain: Drain::default(),
             log_level: LogLevel::Info,
         };
         assert_eq!(SidecarConfig::parse(&config.to_json()), Ok(config));
+    }
+
+    #[test]
+    fn a_socket_is_an_absolute_path_behind_its_scheme() {
+        for (text, reads) in [
+            ("\"unix:/run/app/app.sock\"", true),
+            ("\"unix:run/app.sock\"", false),
+            ("\"/run/app.sock\"", false),
+            ("\"unix:/run/../etc/app.sock\"", false),
+            ("\"unix:/\"", false),
+            ("\"127.0.0.1:80\"", true),
+            ("8080", true),
+        ] {
+            let forward: Result<Forward, _> = serde_json::from_str(text);
+            assert_eq!(forward.is_ok(), reads, "{text}");
+            if let Ok(forward) = forward {
+                assert_eq!(serde_json::to_string(&forward).unwrap(), text);
+            }
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
 use lasthop_contract::sidecar_config::{
-    Clients, Drain, IdentityHeader, Listener, Redirect, STATUS_PORT, SidecarConfig, Terminate,
-    VERSION,
+    Clients, Drain, IdentityHeader, KeyLog, Listener, PlaintextDoor, ProxyProtocol, Redirect,
+    STATUS_PORT, SidecarConfig, Terminate, VERSION,
 };
 
 use crate::config::TargetPolicy;
@@ -137,6 +137,7 @@ fn by_flags(
         clients: policy(clients)?,
         trusted_proxies: words(&trusted_proxies),
         identity_headers,
+        proxy_protocol: ProxyProtocol::default(),
     })];
     if let Some(port) = redirect_port {
         let same = if listen.port() == 0 { 443 } else { listen.port() };
@@ -149,6 +150,9 @@ fn by_flags(
         version: VERSION,
         listeners,
         status_listen: process.status_listen.unwrap_or(status),
+        probes: Vec::new(),
+        plaintext_door: PlaintextDoor::default(),
+        key_log: KeyLog::default(),
         drain: Drain { delay_seconds: process.drain_delay, timeout_seconds: process.drain_timeout },
         log_level: process.log_level.into(),
     })
@@ -171,6 +175,7 @@ fn policy(clients: ClientArgs) -> Result<Clients, Refused> {
         eku: client_eku.map(ClientEku::from),
         crl_secret: client_crl_secret.map(path_text).transpose()?,
         crl_expired: client_crl_expired.map(CrlExpired::from).unwrap_or_default(),
+        exempt_paths: Vec::new(),
     })
 }
 

@@ -8,7 +8,8 @@ use lasthop_contract::client_policy::{
     AllowedClients, ClientAuth, ClientEku, CrlExpired, PolicyError,
 };
 use lasthop_contract::sidecar_config::{
-    Clients, IdentityHeader, Listener, Protocol, SidecarConfig, Terminate,
+    Clients, Forward, IdentityHeader, KeyLog, Listener, PlaintextDoor, Protocol, ProxyProtocol,
+    SidecarConfig, Terminate,
 };
 use lasthop_contract::trusted_proxies::TrustedProxies;
 
@@ -90,12 +91,12 @@ impl Plan {
     /// Everything that is wrong or unsafe.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Vec<ConfigFault>> {
         let Settings { config, secrets, bind, target, max_connections, purpose: _ } = settings;
-        let SidecarConfig { version: _, listeners, status_listen, drain, log_level: _ } = config;
+        let SidecarConfig { version: _, listeners, status_listen, drain, .. } = config;
         let bound = |address: SocketAddr| match bind {
             Some(ip) => SocketAddr::new(*ip, address.port()),
             None => address,
         };
-        let mut faults = Vec::new();
+        let mut faults = unserved(config);
         if listeners.is_empty() {
             faults.push(ConfigFault("there is no listener".to_owned()));
         }
@@ -117,6 +118,7 @@ impl Plan {
                     listen: bound(redirect.listen),
                     https_port: redirect.https_port,
                 }),
+                Listener::Originate(_) => {}
                 Listener::Terminate(terminate) => {
                     let listen = bound(terminate.listen);
                     let reading = Reading { secrets, target: *target, report: &mut report };
@@ -127,6 +129,41 @@ impl Plan {
         faults.extend(clashes(&plan));
         if faults.is_empty() { Ok(plan) } else { Err(faults) }
     }
+}
+
+/// What a document may ask for and this version does not do: refused, never passed over.
+fn unserved(config: &SidecarConfig) -> Vec<ConfigFault> {
+    let mut unserved = Vec::new();
+    for listener in &config.listeners {
+        let place = listener.listen();
+        let mut note = |what: &str| unserved.push(format!("listener {place}: {what}"));
+        match listener {
+            Listener::Originate(_) => note("`originate`"),
+            Listener::Redirect(_) => {}
+            Listener::Terminate(terminate) => {
+                if matches!(terminate.forward, Forward::Socket(_)) {
+                    note("an application on a Unix socket");
+                }
+                if terminate.proxy_protocol != ProxyProtocol::default() {
+                    note("`proxyProtocol`");
+                }
+                if !terminate.clients.exempt_paths.is_empty() {
+                    note("`exemptPaths`");
+                }
+            }
+        }
+    }
+    for (what, asked) in [
+        ("`probes`", !config.probes.is_empty()),
+        ("`plaintextDoor: notReady`", config.plaintext_door == PlaintextDoor::NotReady),
+        ("`keyLog: onDemand`", config.key_log == KeyLog::OnDemand),
+    ] {
+        if asked {
+            unserved.push(what.to_owned());
+        }
+    }
+    let text = |what| ConfigFault(format!("{what} is not supported by this version"));
+    unserved.into_iter().map(text).collect()
 }
 
 /// Something is wrong, and was reported.
@@ -149,6 +186,7 @@ impl Reading<'_> {
             clients,
             trusted_proxies,
             identity_headers,
+            proxy_protocol: _,
         } = terminate;
         let application = forward.addresses();
         self.check_application(&application);
@@ -203,7 +241,8 @@ impl Reading<'_> {
 
     /// The policy; [`None`] where no certificate is asked for.
     fn clients(&mut self, clients: &Clients) -> Result<Option<ClientsPlan>, Reported> {
-        let Clients { auth, ca_secret, allowed, eku, crl_secret, crl_expired } = clients;
+        let Clients { auth, ca_secret, allowed, eku, crl_secret, crl_expired, exempt_paths: _ } =
+            clients;
         if *auth == ClientAuth::None {
             let unused = [
                 ("client-ca-secret", ca_secret.is_some()),

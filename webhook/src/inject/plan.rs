@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use aws_lc_rs::digest::{SHA256, digest};
 use lasthop_contract::credential::{CA_KEYS, CRL_KEYS};
 use lasthop_contract::sidecar_config::{
-    self, Drain, Forward, Listener, Redirect, SECRETS_ROOT, SidecarConfig,
+    self, Drain, Forward, KeyLog, Listener, PlaintextDoor, ProxyProtocol, Redirect, SECRETS_ROOT,
+    SidecarConfig,
 };
 use lasthop_contract::text::hex;
 use serde_json::{Value, json};
@@ -168,6 +169,9 @@ fn configuration(request: &Request, options: &Options) -> SidecarConfig {
         version: sidecar_config::VERSION,
         listeners: terminate.chain(redirect).collect(),
         status_listen: everywhere(*status_port),
+        probes: Vec::new(),
+        plaintext_door: PlaintextDoor::default(),
+        key_log: KeyLog::default(),
         drain: Drain {
             delay_seconds: knobs.drain_delay.unwrap_or(delay_seconds),
             timeout_seconds: knobs.drain_timeout.unwrap_or(timeout_seconds),
@@ -193,6 +197,7 @@ fn terminate(listener: &Terminate) -> sidecar_config::Terminate {
         clients: clients.as_ref().map(policy).unwrap_or_default(),
         trusted_proxies: trusted_proxies.clone(),
         identity_headers: identity_headers.clone(),
+        proxy_protocol: ProxyProtocol::default(),
     }
 }
 
@@ -205,6 +210,7 @@ fn policy(clients: &Clients) -> sidecar_config::Clients {
         eku: Some(*eku),
         crl_secret: crl_secret.clone().map(|name| Mount::Crl(name).directory()),
         crl_expired: *crl_expired,
+        exempt_paths: Vec::new(),
     }
 }
 

@@ -197,7 +197,7 @@ fn what_is_said_to_all_listeners_holds_as_far_as_it_can_at_an_excepted_one() {
         .iter()
         .map(|listener| match listener {
             Listener::Terminate(listener) => &listener.trusted_proxies,
-            Listener::Redirect(_) => panic!("{config:?}"),
+            Listener::Redirect(_) | Listener::Originate(_) => panic!("{config:?}"),
         })
         .collect();
     assert_eq!(*proxies[0], ["10.0.0.0/8", "allowed-clients"]);
