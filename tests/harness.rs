@@ -225,3 +225,31 @@ fn the_api_server_admits_and_refuses() {
     let said = cluster.refused(&manifest("Opaque"));
     assert!(said.contains("field is immutable"), "{said}");
 }
+
+#[test]
+fn a_cluster_of_the_users_own_is_used_and_left_alone() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let own = cluster.kubeconfig().parent().unwrap();
+    let kubeconfig = std::env::temp_dir().join(format!("{}-kubeconfig", Cluster::name()));
+    std::fs::copy(cluster.kubeconfig(), &kubeconfig).unwrap();
+    let script = |arguments: &[&str]| {
+        let path = format!("{}:{}", own.join("bin").display(), std::env::var("PATH").unwrap());
+        let program = Program::at(lasthop_tests::kubernetes::root().join("scripts/cluster"));
+        program.args(arguments).env("PATH", path).env("KUBECONFIG", &kubeconfig).run()
+    };
+
+    let up = script(&["up"]).expect_success();
+    assert_eq!(up.stdout.trim_end(), kubeconfig.to_str().unwrap());
+    assert!(up.stderr.contains("nothing is started"), "{up}");
+    let node = script(&["up", "node"]);
+    assert!(node.stderr.contains("no node that is Ready"), "{node}");
+    let down = script(&["down"]).expect_success();
+    assert!(down.stderr.contains("stays up"), "{down}");
+    cluster.get(&["namespace", "default"]);
+
+    std::fs::write(&kubeconfig, "{}").unwrap();
+    let nobody = script(&["up"]);
+    assert_eq!(nobody.code(), 1, "{nobody}");
+    assert!(nobody.stderr.contains("does not answer"), "{nobody}");
+    std::fs::remove_file(&kubeconfig).unwrap();
+}

@@ -20,6 +20,12 @@ pub use probe::{Probe, ProbeAction, ProbeScheme};
 /// The version that this crate writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
+/// The environment variable that holds the document.
+pub const CONFIG_VARIABLE: &str = "LASTHOP_CONFIG";
+
+/// The port of the one listener where nobody chose another.
+pub const LISTEN_PORT: u16 = 8443;
+
 /// Where kubelet mounts the Secrets of the sidecar, one directory a Secret.
 pub const SECRETS_ROOT: &str = "/var/run/secrets/lasthop.dev";
 

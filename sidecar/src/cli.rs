@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
 use lasthop_contract::sidecar_config::{
-    Clients, Drain, IdentityHeader, KeyLog, Listener, PlaintextDoor, ProxyProtocol, Redirect,
-    STATUS_PORT, SidecarConfig, Terminate, VERSION,
+    CONFIG_VARIABLE, Clients, Drain, IdentityHeader, KeyLog, Listener, PlaintextDoor,
+    ProxyProtocol, Redirect, STATUS_PORT, SidecarConfig, Terminate, VERSION,
 };
 
 use crate::config::TargetPolicy;
@@ -101,7 +101,7 @@ fn by_document(file: Option<PathBuf>, document: Option<&str>) -> Result<SidecarC
             })?;
             (text, file.display().to_string())
         }
-        (None, Some(document)) => (document.to_owned(), "LASTHOP_CONFIG".to_owned()),
+        (None, Some(document)) => (document.to_owned(), CONFIG_VARIABLE.to_owned()),
         (None, None) => return Err(wrong(help::NOTHING_TO_SERVE)),
     };
     SidecarConfig::parse(&text).map_err(|error| wrong(&format!("`{place}`: {error}")))

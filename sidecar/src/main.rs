@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use lasthop_contract::sidecar_config::CONFIG_VARIABLE;
 use lasthop_sidecar::cli::{Refused, Settings};
 use lasthop_sidecar::{Exit, run};
 
@@ -11,7 +12,7 @@ use lasthop_sidecar::{Exit, run};
     reason = "the command line speaks to a person"
 )]
 fn main() -> ExitCode {
-    let document = std::env::var("LASTHOP_CONFIG").ok().filter(|it| !it.trim().is_empty());
+    let document = std::env::var(CONFIG_VARIABLE).ok().filter(|it| !it.trim().is_empty());
     let exit = match Settings::parse(std::env::args_os(), document.as_deref()) {
         Ok(settings) => run(&settings),
         Err(Refused::Answered(text)) => {

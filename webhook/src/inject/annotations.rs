@@ -6,7 +6,9 @@ use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
 use lasthop_contract::near::nearest;
 use lasthop_contract::problem::Code;
-use lasthop_contract::sidecar_config::{IdentityHeader, LogLevel, Protocol, STATUS_PORT};
+use lasthop_contract::sidecar_config::{
+    IdentityHeader, LISTEN_PORT, LogLevel, Protocol, STATUS_PORT,
+};
 use lasthop_contract::text::escape;
 use serde_json::Value;
 
@@ -282,7 +284,7 @@ impl<'a> Reader<'a> {
             return values::ports(held.value).unwrap_or_default();
         }
         match super::pod::only_app_port(pod) {
-            Ok((app, _container)) => vec![PortPair { listen: 8443, app }],
+            Ok((app, _container)) => vec![PortPair { listen: LISTEN_PORT, app }],
             Err(candidates) => {
                 let (message, help) = match candidates.as_slice() {
                     [] => (

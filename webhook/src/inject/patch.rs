@@ -4,7 +4,7 @@
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use jsonptr::PointerBuf;
 use lasthop_contract::annotation::STATUS;
-use lasthop_contract::sidecar_config::SECRETS_ROOT;
+use lasthop_contract::sidecar_config::{CONFIG_VARIABLE, SECRETS_ROOT};
 use lasthop_contract::text::escape;
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use super::code;
 use super::objection::{Bearing, Objection};
 use super::options::Placement;
 use super::plan::{Plan, VOLUME_PREFIXES};
-use super::pod::{self, CONFIG_VARIABLE, ContainerAt, DEFAULT_CONTAINER, List};
+use super::pod::{self, ContainerAt, DEFAULT_CONTAINER, List};
 use crate::object::Object;
 use crate::path::FieldPath;
 

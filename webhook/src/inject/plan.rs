@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use aws_lc_rs::digest::{SHA256, digest};
 use lasthop_contract::credential::{CA_KEYS, CRL_KEYS};
 use lasthop_contract::sidecar_config::{
-    self, Drain, Forward, KeyLog, Listener, PlaintextDoor, ProxyProtocol, Redirect, SECRETS_ROOT,
-    SidecarConfig,
+    self, CONFIG_VARIABLE, Drain, Forward, KeyLog, Listener, PlaintextDoor, ProxyProtocol,
+    Redirect, SECRETS_ROOT, SidecarConfig,
 };
 use lasthop_contract::text::hex;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::annotations::values::CaSource;
 use super::annotations::{Clients, Request, Terminate};
 use super::objection::Objection;
 use super::options::{Amounts, Options, Placement};
-use super::pod::{self, CONFIG_VARIABLE, CONTAINER};
+use super::pod::{self, CONTAINER};
 use super::resources;
 use crate::object::Object;
 

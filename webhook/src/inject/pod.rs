@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lasthop_contract::annotation::PREFIX;
+use lasthop_contract::sidecar_config::CONFIG_VARIABLE;
 use serde_json::Value;
 
 use crate::object::Object;
@@ -10,9 +11,6 @@ use crate::path::FieldPath;
 
 /// The sidecar's name in a pod.
 pub const CONTAINER: &str = "lasthop";
-
-/// The variable that tells a sidecar its configuration.
-pub const CONFIG_VARIABLE: &str = "LASTHOP_CONFIG";
 
 /// kubectl takes this container where nobody names one.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
