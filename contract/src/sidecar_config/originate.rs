@@ -1,7 +1,7 @@
 //! The other door: plaintext from localhost, TLS to the next tier.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -104,20 +104,17 @@ impl FromStr for Upstream {
         if authority.contains(['/', '?', '#']) {
             return Err(UpstreamError::Path);
         }
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(rest) => {
-                let (address, port) = rest.split_once("]:").ok_or(UpstreamError::Port)?;
-                let address: std::net::Ipv6Addr =
-                    address.parse().map_err(|_not_an_address| UpstreamError::Host)?;
-                (address.to_string(), port)
+        let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+            let (address, port) = rest.split_once("]:").ok_or(UpstreamError::Port)?;
+            let address: Ipv6Addr =
+                address.parse().map_err(|_not_an_address| UpstreamError::Host)?;
+            (address.to_string(), port)
+        } else {
+            let (host, port) = authority.rsplit_once(':').ok_or(UpstreamError::Port)?;
+            if !is_host(host) {
+                return Err(UpstreamError::Host);
             }
-            None => {
-                let (host, port) = authority.rsplit_once(':').ok_or(UpstreamError::Port)?;
-                if !is_host(host) {
-                    return Err(UpstreamError::Host);
-                }
-                (host.to_ascii_lowercase(), port)
-            }
+            (host.to_ascii_lowercase(), port)
         };
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         match port.parse() {
@@ -140,7 +137,7 @@ fn is_host(host: &str) -> bool {
     let numeric =
         name.rsplit('.').next().is_some_and(|last| last.bytes().all(|it| it.is_ascii_digit()));
     if numeric {
-        return name.parse::<std::net::Ipv4Addr>().is_ok();
+        return name.parse::<Ipv4Addr>().is_ok();
     }
     name.len() <= 253 && name.split('.').all(is_label)
 }
