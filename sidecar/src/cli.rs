@@ -13,6 +13,7 @@ use lasthop_contract::sidecar_config::{
 };
 
 use crate::config::TargetPolicy;
+use crate::confine::Confinement;
 use crate::secret_dir::SecretPaths;
 
 mod args;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub(crate) target: TargetPolicy,
     /// Connections open at once.
     pub max_connections: usize,
+    /// What the process gives up before it serves.
+    pub(crate) confinement: Confinement,
     /// What to do with all that.
     pub purpose: Purpose,
 }
@@ -80,12 +83,13 @@ impl Settings {
             if listener.unsafe_target { TargetPolicy::Anywhere } else { TargetPolicy::Loopback };
         let purpose = if process.check_config { Purpose::Check } else { Purpose::Serve };
         let max_connections = process.max_connections;
+        let confinement = process.confinement.into();
         let DocumentArgs { config: file, secrets_root, bind } = from;
         let (config, secrets) = match listener.listen {
             Some(listen) => (by_flags(listen, listener, clients, &process)?, SecretPaths::AsGiven),
             None => (by_document(file, document)?, SecretPaths::Under(secrets_root)),
         };
-        Ok(Self { config, secrets, bind, target, max_connections, purpose })
+        Ok(Self { config, secrets, bind, target, max_connections, confinement, purpose })
     }
 }
 

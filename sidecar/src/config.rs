@@ -14,6 +14,7 @@ use lasthop_contract::sidecar_config::{
 use lasthop_contract::trusted_proxies::TrustedProxies;
 
 use crate::cli::Settings;
+use crate::confine::Ports;
 use crate::secret_dir::{SecretDir, SecretPaths};
 
 /// Whether the application may be elsewhere than on loopback.
@@ -90,7 +91,7 @@ impl Plan {
     /// # Errors
     /// Everything that is wrong or unsafe.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Vec<ConfigFault>> {
-        let Settings { config, secrets, bind, target, max_connections, purpose: _ } = settings;
+        let Settings { config, secrets, bind, target, max_connections, .. } = settings;
         let SidecarConfig { version: _, listeners, status_listen, drain, .. } = config;
         let bound = |address: SocketAddr| match bind {
             Some(ip) => SocketAddr::new(*ip, address.port()),
@@ -164,6 +165,19 @@ fn unserved(config: &SidecarConfig) -> Vec<ConfigFault> {
     }
     let text = |what| ConfigFault(format!("{what} is not supported by this version"));
     unserved.into_iter().map(text).collect()
+}
+
+impl Plan {
+    /// The TCP ports that it takes to serve this plan.
+    pub(crate) fn ports(&self) -> Ports {
+        let listen = self.terminate.iter().map(|it| it.listen);
+        let listen = listen.chain(self.redirect.iter().map(|it| it.listen)).chain([self.status]);
+        let connect = self.terminate.iter().flat_map(|it| &it.application);
+        Ports {
+            connect: connect.map(SocketAddr::port).collect(),
+            listen: listen.map(|it| it.port()).collect(),
+        }
+    }
 }
 
 /// Something is wrong, and was reported.

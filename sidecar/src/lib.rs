@@ -8,6 +8,7 @@ mod accept;
 mod admit;
 pub mod cli;
 mod config;
+mod confine;
 mod dial;
 mod drain;
 mod forward;

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept;
 use crate::cli::{Purpose, Settings};
 use crate::config::{Plan, RedirectPlan, TerminatePlan};
+use crate::confine::{self, Confined, Confinement};
 use crate::drain::{self, Phases, Signals};
 use crate::generation::{Generation, Keeper};
 use crate::handshake::Witness;
@@ -79,6 +80,14 @@ pub fn run(settings: &Settings) -> Exit {
     if settings.purpose == Purpose::Check {
         return check(&plan);
     }
+    // Before the first thread, the log's, since threads that are there keep what they could do.
+    let confined = match confine(&plan, settings.confinement) {
+        Ok(confined) => confined,
+        Err(lacking) => {
+            eprintln!("error: {lacking}");
+            return Exit::Internal;
+        }
+    };
     let (log, writer) = match Log::to(io::stdout(), settings.config.log_level) {
         Ok(started) => started,
         Err(error) => {
@@ -88,6 +97,9 @@ pub fn run(settings: &Settings) -> Exit {
     };
     if let Err(refused) = hardened {
         log.warn("the process could not be protected in full").text("reason", &refused).write();
+    }
+    if let Some(Confined { landlock, seccomp }) = confined {
+        log.info("confined").display("landlock", landlock).display("seccomp", seccomp).write();
     }
     let loaded = load(&plan, |listener, trouble| reload::tell(&log, Some(listener), trouble));
     let exit = match loaded {
@@ -99,6 +111,22 @@ pub fn run(settings: &Settings) -> Exit {
     };
     writer.finish();
     exit
+}
+
+/// What the process gave up, where it was to give up anything.
+fn confine(plan: &Plan, confinement: Confinement) -> Result<Option<Confined>, String> {
+    if confinement == Confinement::Off {
+        return Ok(None);
+    }
+    let confined = confine::apply(&plan.ports());
+    if confinement == Confinement::Required && !confined.is_full() {
+        let Confined { landlock, seccomp } = confined;
+        return Err(format!(
+            "`--confinement required` cannot be had here (Landlock: {landlock}; seccomp: {seccomp}); \
+             use a newer kernel (6.12), or `--confinement best-effort`"
+        ));
+    }
+    Ok(Some(confined))
 }
 
 /// Says to a person whether `plan` could be served.

@@ -8,6 +8,7 @@ use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
 use lasthop_contract::sidecar_config::{Drain, Forward, LogLevel, Protocol, SECRETS_ROOT};
 
 use super::help;
+use crate::confine::Confinement;
 use crate::limits;
 
 #[derive(Debug, Parser)]
@@ -159,6 +160,14 @@ pub(super) struct ProcessArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = limits::MAX_CONNECTIONS)]
     pub(super) max_connections: usize,
 
+    /// Whether the process gives up writing files, running programs and connecting elsewhere
+    ///
+    /// With Landlock and seccomp, before the first connection; it needs no right. Where the kernel or
+    /// the container runtime lacks one of them, best-effort goes on and says so in the log, and
+    /// required does not start.
+    #[arg(long, value_name = "HOW", value_enum, default_value = "best-effort")]
+    pub(super) confinement: ConfinementArg,
+
     /// Read everything, say what is wrong, serve nothing
     #[arg(long)]
     pub(super) check_config: bool,
@@ -180,6 +189,7 @@ mirrored!(ProtocolArg => Protocol { Http, H2c, Tcp });
 mirrored!(ClientAuthArg => ClientAuth { None, Optional, Required });
 mirrored!(ClientEkuArg => ClientEku { Client, Server, Either });
 mirrored!(CrlExpiredArg => CrlExpired { Accept, Refuse });
+mirrored!(ConfinementArg => Confinement { BestEffort, Required, Off });
 mirrored!(LogLevelArg => LogLevel { Error, Warn, Info, Debug });
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
