@@ -1,20 +1,28 @@
-//! Credential and client policy to rustls configurations: what the sidecar serves and what the
-//! rehearsal runs is made here, once.
+//! Credentials and policies to rustls configurations: what the sidecar serves, what it originates and
+//! what the rehearsal runs is made here, once.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 
 use crate::client_policy::{ClientPolicy, ClientVerifier, RefusalObserver};
 use crate::credential::{Credential, Name};
+use crate::server_policy::{ServerObserver, ServerPolicy, ServerVerifier};
 
-static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-    LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    // rustls prefers X25519 unless a feature of it is set; what is recorded today is read once there
+    // are quantum computers.
+    let kx_groups =
+        vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+    Arc::new(CryptoProvider { kx_groups, ..rustls::crypto::aws_lc_rs::default_provider() })
+});
 
 /// The one provider of cryptography: TLS 1.3 and 1.2 with AEAD suites only, X25519MLKEM768 first.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -56,6 +64,60 @@ impl ServerTls<'_> {
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         config.max_early_data_size = 0;
         Ok(config)
+    }
+}
+
+/// What an originating listener says and takes.
+#[derive(Debug)]
+pub struct ClientTls<'a> {
+    /// What is presented to a next tier that asks for a certificate; [`None`]: nothing.
+    pub credential: Option<&'a Credential>,
+    /// Who the next tier must be.
+    pub server: (Arc<ServerPolicy>, Arc<dyn ServerObserver>),
+    /// The protocols for ALPN (RFC 7301), the preferred first; empty for none.
+    pub alpn: &'a [&'a [u8]],
+}
+
+impl ClientTls<'_> {
+    /// The rustls configuration. Sessions to resume are kept in memory, by this configuration alone,
+    /// so that a changed policy begins without any; there is no 0-RTT.
+    ///
+    /// # Errors
+    /// Only where the provider has no version of TLS.
+    pub fn config(self) -> Result<ClientConfig, rustls::Error> {
+        let Self { credential, server: (policy, observer), alpn } = self;
+        let presented = credential.map(|it| Arc::clone(it.certified_key()));
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(ServerVerifier::new(policy, observer)))
+            .with_client_cert_resolver(Arc::new(Presented(presented)));
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+}
+
+/// Presents the one certificate that there is, whichever CAs the server names: what does not fit is
+/// for the server to refuse, with a reason, and not for us to leave out in silence.
+struct Presented(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Presented {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.0.as_ref().filter(|it| it.key.choose_scheme(schemes).is_some()).map(Arc::clone)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Presented").field(&self.0.is_some()).finish()
     }
 }
 
