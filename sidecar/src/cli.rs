@@ -14,12 +14,15 @@ use lasthop_contract::sidecar_config::{
 
 use crate::config::TargetPolicy;
 use crate::confine::Confinement;
+use crate::keylog;
 use crate::secret_dir::SecretPaths;
 
 mod args;
 mod help;
 
-use args::{Cli, ClientArgs, DocumentArgs, IdentityArg, ListenerArgs, ProcessArgs};
+use args::{
+    Cli, ClientArgs, Command, DocumentArgs, IdentityArg, KeylogArgs, ListenerArgs, ProcessArgs,
+};
 
 /// Everything that one run is told.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,12 +61,24 @@ pub enum Refused {
     Wrong(String),
 }
 
-impl Settings {
-    /// Reads the command line `args` (program name first), and `document`, the value of
-    /// `LASTHOP_CONFIG`, where the command line names no configuration.
+/// What one start of the program is to do.
+#[derive(Debug)]
+pub enum Order {
+    /// To be the sidecar.
+    Run(Box<Settings>),
+    /// To read the key log of one that runs.
+    KeyLog(KeyLogRequest),
+}
+
+/// What is asked of a running sidecar.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyLogRequest(pub(crate) keylog::Request);
+
+impl Order {
+    /// Reads the command line `args` (program name first), and `document` as in [`Settings::parse`].
     ///
     /// # Errors
-    /// What to print instead of running.
+    /// What to print instead of doing anything.
     pub fn parse<I, T>(args: I, document: Option<&str>) -> Result<Self, Refused>
     where
         I: IntoIterator<Item = T>,
@@ -78,7 +93,38 @@ impl Settings {
                 }
                 _ => Refused::Wrong(error.render().to_string()),
             })?;
-        let Cli { document: from, listener, clients, process } = cli;
+        let Some(Command::Keylog(KeylogArgs { time, status_port })) = cli.command else {
+            return Settings::new(cli, document).map(|settings| Self::Run(Box::new(settings)));
+        };
+        // The document is the one of the sidecar in whose container this runs.
+        let of_document = || {
+            let config = document.and_then(|document| SidecarConfig::parse(document).ok());
+            config.map(|config| config.status_listen.port())
+        };
+        let status_port = status_port.or_else(of_document).unwrap_or(STATUS_PORT);
+        Ok(Self::KeyLog(KeyLogRequest(keylog::Request { time, status_port })))
+    }
+}
+
+impl Settings {
+    /// Reads the command line `args` (program name first), and `document`, the value of
+    /// `LASTHOP_CONFIG`, where the command line names no configuration.
+    ///
+    /// # Errors
+    /// What to print instead of running.
+    pub fn parse<I, T>(args: I, document: Option<&str>) -> Result<Self, Refused>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        match Order::parse(args, document)? {
+            Order::Run(settings) => Ok(*settings),
+            Order::KeyLog(_) => Err(wrong("`keylog` is no run of a sidecar")),
+        }
+    }
+
+    fn new(cli: Cli, document: Option<&str>) -> Result<Self, Refused> {
+        let Cli { command: _, document: from, listener, clients, process } = cli;
         let target =
             if listener.unsafe_target { TargetPolicy::Anywhere } else { TargetPolicy::Loopback };
         let purpose = if process.check_config { Purpose::Check } else { Purpose::Serve };
@@ -156,7 +202,7 @@ fn by_flags(
         status_listen: process.status_listen.unwrap_or(status),
         probes: Vec::new(),
         plaintext_door: PlaintextDoor::default(),
-        key_log: KeyLog::default(),
+        key_log: if process.allow_key_log { KeyLog::OnDemand } else { KeyLog::Refused },
         drain: Drain { delay_seconds: process.drain_delay, timeout_seconds: process.drain_timeout },
         log_level: process.log_level.into(),
     })

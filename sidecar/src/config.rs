@@ -34,6 +34,7 @@ pub(crate) struct Plan {
     pub(crate) status: SocketAddr,
     pub(crate) drain: DrainPlan,
     pub(crate) max_connections: usize,
+    pub(crate) key_log: KeyLog,
 }
 
 /// A listener that ends TLS.
@@ -110,6 +111,7 @@ impl Plan {
                 timeout: Duration::from_secs(u64::from(drain.timeout_seconds)),
             },
             max_connections: *max_connections,
+            key_log: config.key_log,
         };
         for listener in listeners {
             let place = format!("listener {}", listener.listen());
@@ -157,7 +159,6 @@ fn unserved(config: &SidecarConfig) -> Vec<ConfigFault> {
     for (what, asked) in [
         ("`probes`", !config.probes.is_empty()),
         ("`plaintextDoor: notReady`", config.plaintext_door == PlaintextDoor::NotReady),
-        ("`keyLog: onDemand`", config.key_log == KeyLog::OnDemand),
     ] {
         if asked {
             unserved.push(what.to_owned());

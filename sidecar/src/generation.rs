@@ -11,7 +11,7 @@ use lasthop_contract::credential::{Credential, Trust};
 use lasthop_contract::problem::Problem;
 use lasthop_contract::sidecar_config::Protocol;
 use lasthop_contract::tls::{ServerTls, SniResolver};
-use rustls::ServerConfig;
+use rustls::{KeyLog, ServerConfig};
 
 use crate::config::{ClientsPlan, TerminatePlan};
 use crate::secret_dir::SecretDir;
@@ -31,11 +31,20 @@ pub(crate) struct Generation {
     pub(crate) sni: SniResolver,
 }
 
+/// Who learns of handshakes.
+#[derive(Clone, Debug)]
+pub(crate) struct Witnesses {
+    /// Of clients that were let in or refused.
+    pub(crate) clients: Arc<dyn RefusalObserver>,
+    /// Of secrets; [`None`]: nobody, ever.
+    pub(crate) secrets: Option<Arc<dyn KeyLog>>,
+}
+
 /// The Secrets of one listener, and the last good state of each.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     hasher: RandomState,
-    observer: Arc<dyn RefusalObserver>,
+    witnesses: Witnesses,
     alpn: &'static [&'static [u8]],
     credentials: Vec<Slot<Credential>>,
     clients: Option<ClientsKeeper>,
@@ -68,7 +77,7 @@ impl Keeper {
     /// Everything that is wrong, as far as it stops the listener.
     pub(crate) fn load(
         plan: &TerminatePlan,
-        observer: Arc<dyn RefusalObserver>,
+        witnesses: Witnesses,
         now: i64,
     ) -> Result<(Self, Generation, Vec<Trouble>), Vec<Trouble>> {
         let hasher = RandomState::new();
@@ -95,7 +104,7 @@ impl Keeper {
             Protocol::Http | Protocol::H2c => &[b"h2", b"http/1.1"],
             Protocol::Tcp => &[],
         };
-        let keeper = Self { hasher, observer, alpn, credentials, clients };
+        let keeper = Self { hasher, witnesses, alpn, credentials, clients };
         match keeper.generation() {
             Ok(generation) => Ok((keeper, generation, troubles)),
             Err(trouble) => {
@@ -142,10 +151,13 @@ impl Keeper {
         let credentials: Vec<Credential> =
             self.credentials.iter().filter_map(|slot| slot.good.clone()).collect();
         let policy = self.clients.as_ref().map(|clients| Arc::clone(&clients.policy));
-        let clients = policy.clone().map(|policy| (policy, Arc::clone(&self.observer)));
-        let tls = ServerTls { credentials: &credentials, clients, alpn: self.alpn }
+        let clients = policy.clone().map(|policy| (policy, Arc::clone(&self.witnesses.clients)));
+        let mut tls = ServerTls { credentials: &credentials, clients, alpn: self.alpn }
             .config()
             .map_err(|error| Trouble::tls(&error))?;
+        if let Some(secrets) = &self.witnesses.secrets {
+            tls.key_log = Arc::clone(secrets);
+        }
         Ok(Generation { tls: Arc::new(tls), policy, sni: SniResolver::new(&credentials) })
     }
 

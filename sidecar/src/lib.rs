@@ -16,6 +16,7 @@ mod generation;
 mod handshake;
 mod hardening;
 mod host;
+mod keylog;
 mod limits;
 mod listener;
 mod plain;
@@ -27,4 +28,4 @@ mod status;
 mod telemetry;
 mod trouble;
 
-pub use run::{Exit, run};
+pub use run::{Exit, read_key_log, run};

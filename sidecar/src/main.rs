@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use lasthop_contract::sidecar_config::CONFIG_VARIABLE;
-use lasthop_sidecar::cli::{Refused, Settings};
-use lasthop_sidecar::{Exit, run};
+use lasthop_sidecar::cli::{Order, Refused};
+use lasthop_sidecar::{Exit, read_key_log, run};
 
 #[expect(
     clippy::print_stdout,
@@ -13,8 +13,9 @@ use lasthop_sidecar::{Exit, run};
 )]
 fn main() -> ExitCode {
     let document = std::env::var(CONFIG_VARIABLE).ok().filter(|it| !it.trim().is_empty());
-    let exit = match Settings::parse(std::env::args_os(), document.as_deref()) {
-        Ok(settings) => run(&settings),
+    let exit = match Order::parse(std::env::args_os(), document.as_deref()) {
+        Ok(Order::Run(settings)) => run(&settings),
+        Ok(Order::KeyLog(request)) => read_key_log(request),
         Err(Refused::Answered(text)) => {
             print!("{text}");
             Exit::Ended

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lasthop_contract::problem::Gravity;
-use lasthop_contract::sidecar_config::LogLevel;
+use lasthop_contract::sidecar_config::{KeyLog, LogLevel};
 use lasthop_contract::text::escape;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -15,13 +15,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
 
 use crate::accept;
-use crate::cli::{Purpose, Settings};
+use crate::cli::{KeyLogRequest, Purpose, Settings};
 use crate::config::{Plan, RedirectPlan, TerminatePlan};
 use crate::confine::{self, Confined, Confinement};
 use crate::drain::{self, Phases, Signals};
-use crate::generation::{Generation, Keeper};
+use crate::generation::{Generation, Keeper, Witnesses};
 use crate::handshake::Witness;
 use crate::hardening;
+use crate::keylog::{self, KeyTap};
 use crate::listener::{Process, Terminator};
 use crate::redirect;
 use crate::reload::{self, Reloader};
@@ -101,9 +102,11 @@ pub fn run(settings: &Settings) -> Exit {
     if let Some(Confined { landlock, seccomp }) = confined {
         log.info("confined").display("landlock", landlock).display("seccomp", seccomp).write();
     }
-    let loaded = load(&plan, |listener, trouble| reload::tell(&log, Some(listener), trouble));
+    let tap = (plan.key_log == KeyLog::OnDemand).then(Arc::<KeyTap>::default);
+    let loaded =
+        load(&plan, tap.as_ref(), |listener, trouble| reload::tell(&log, Some(listener), trouble));
     let exit = match loaded {
-        Ok(loaded) => serve(&plan, loaded, &log).unwrap_or_else(|exit| exit),
+        Ok(loaded) => serve(&plan, Served { loaded, tap }, &log).unwrap_or_else(|exit| exit),
         Err(exit) => {
             log.error("a Secret cannot be used, ending").write();
             exit
@@ -111,6 +114,20 @@ pub fn run(settings: &Settings) -> Exit {
     };
     writer.finish();
     exit
+}
+
+/// Streams the key log of a running sidecar to standard output.
+#[expect(clippy::print_stderr, reason = "standard output is for the secrets")]
+pub fn read_key_log(request: KeyLogRequest) -> Exit {
+    // Secrets pass through this process, too; it would say so where it has a log.
+    let _unprotected = hardening::apply();
+    match keylog::read(request.0, io::stdout().lock()) {
+        Ok(()) => Exit::Ended,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            Exit::Address
+        }
+    }
 }
 
 /// What the process gave up, where it was to give up anything.
@@ -132,7 +149,7 @@ fn confine(plan: &Plan, confinement: Confinement) -> Result<Option<Confined>, St
 /// Says to a person whether `plan` could be served.
 #[expect(clippy::print_stdout, reason = "the answer to `--check-config`")]
 fn check(plan: &Plan) -> Exit {
-    let checked = load(plan, |listener, trouble| {
+    let checked = load(plan, None, |listener, trouble| {
         let weight = match trouble.gravity() {
             Gravity::Fatal => "error",
             Gravity::Weakness => "warning",
@@ -156,16 +173,31 @@ fn check(plan: &Plan) -> Exit {
     }
 }
 
+/// What is to be served.
+struct Served {
+    loaded: Loaded,
+    /// Where secrets may be asked for.
+    tap: Option<Arc<KeyTap>>,
+}
+
 type Loaded = Vec<(TerminatePlan, Keeper, Generation)>;
 
 /// Reads the Secrets of all listeners, and tells everything that is wrong with any.
-fn load(plan: &Plan, mut tell: impl FnMut(&str, &Trouble)) -> Result<Loaded, Exit> {
+fn load(
+    plan: &Plan,
+    tap: Option<&Arc<KeyTap>>,
+    mut tell: impl FnMut(&str, &Trouble),
+) -> Result<Loaded, Exit> {
+    let witnesses = Witnesses {
+        clients: Arc::new(Witness),
+        secrets: tap.map(|tap| Arc::clone(tap) as Arc<dyn rustls::KeyLog>),
+    };
     let now = clock::now().seconds();
     let mut loaded = Vec::new();
     let mut failed = None;
     for terminate in &plan.terminate {
         let listener = terminate.listen.port().to_string();
-        let troubles = match Keeper::load(terminate, Arc::new(Witness), now) {
+        let troubles = match Keeper::load(terminate, witnesses.clone(), now) {
             Ok((keeper, generation, troubles)) => {
                 loaded.push((terminate.clone(), keeper, generation));
                 troubles
@@ -186,7 +218,7 @@ fn load(plan: &Plan, mut tell: impl FnMut(&str, &Trouble)) -> Result<Loaded, Exi
     }
 }
 
-fn serve(plan: &Plan, loaded: Loaded, log: &Log) -> Result<Exit, Exit> {
+fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
     let failed = |what: &'static str| {
         move |error: io::Error| {
             log.error(what).display("reason", error).write();
@@ -207,7 +239,11 @@ fn serve(plan: &Plan, loaded: Loaded, log: &Log) -> Result<Exit, Exit> {
         max_connections,
         room: Arc::new(Semaphore::new(max_connections)),
     });
+    let Served { loaded, tap } = served;
     let bound = Bound::new(plan, loaded, &process)?;
+    if let Some(tap) = tap {
+        serve_key_log(tap, &bound, &process);
+    }
     let reloader = bound.start(&process).map_err(failed("the reload thread cannot be started"))?;
     runtime.block_on(drain::until_the_end(&process, signals, &reloader, plan.drain));
     // This cuts what is still open, and nothing that still runs is worth waiting for.
@@ -227,6 +263,19 @@ fn runtime() -> io::Result<Runtime> {
         }
     };
     builder.thread_name("lasthop").enable_all().build()
+}
+
+/// Lets TLS secrets be asked for. Where that cannot be, traffic does not suffer for it.
+fn serve_key_log(tap: Arc<KeyTap>, bound: &Bound, process: &Arc<Process>) {
+    match bound.status.local_addr().and_then(|status| keylog::bind(status.port())) {
+        Ok(listener) => {
+            process.log.info("the TLS key log may be asked for").write();
+            process.background.spawn(keylog::serve(listener, tap, Arc::clone(process)));
+        }
+        Err(error) => {
+            process.log.warn("the TLS key log cannot be served").display("reason", error).write();
+        }
+    }
 }
 
 /// Every listener, bound and not yet served.

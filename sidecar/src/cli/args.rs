@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
 use lasthop_contract::sidecar_config::{Drain, Forward, LogLevel, Protocol, SECRETS_ROOT};
 
 use super::help;
 use crate::confine::Confinement;
+use crate::keylog::LONGEST;
 use crate::limits;
 
 #[derive(Debug, Parser)]
@@ -20,9 +22,13 @@ use crate::limits;
     override_usage = help::USAGE,
     after_long_help = help::AFTER,
     after_help = help::AFTER_SHORT,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
     #[command(flatten)]
     pub(super) document: DocumentArgs,
     #[command(flatten)]
@@ -31,6 +37,24 @@ pub(super) struct Cli {
     pub(super) clients: ClientArgs,
     #[command(flatten)]
     pub(super) process: ProcessArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Stream the TLS secrets of new handshakes, for Wireshark
+    #[command(long_about = help::KEYLOG, after_long_help = help::KEYLOG_AFTER)]
+    Keylog(KeylogArgs),
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct KeylogArgs {
+    /// For how long: 60s, 5m, at most 1h
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(super) time: Duration,
+
+    /// The port of the running sidecar's status listener [default: that of `LASTHOP_CONFIG`, else 15443]
+    #[arg(long, value_name = "PORT")]
+    pub(super) status_port: Option<u16>,
 }
 
 #[derive(Args, Debug)]
@@ -168,6 +192,10 @@ pub(super) struct ProcessArgs {
     #[arg(long, value_name = "HOW", value_enum, default_value = "best-effort")]
     pub(super) confinement: ConfinementArg,
 
+    /// Let `lasthop-sidecar keylog` have the TLS secrets of handshakes while it runs
+    #[arg(long, requires = "listen")]
+    pub(super) allow_key_log: bool,
+
     /// Read everything, say what is wrong, serve nothing
     #[arg(long)]
     pub(super) check_config: bool,
@@ -198,6 +226,23 @@ pub(super) enum IdentityArg {
     Xfcc,
     Rfc9440,
     Aws,
+}
+
+/// Seconds, minutes or an hour.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "not a time; write `60s` or `5m`".to_owned();
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((end, 's')) => (text.get(..end), 1),
+        Some((end, 'm')) => (text.get(..end), 60),
+        Some((end, 'h')) => (text.get(..end), 3600),
+        _ => (Some(text), 1),
+    };
+    let number: u64 = number.and_then(|it| it.parse().ok()).ok_or_else(wrong)?;
+    let time = Duration::from_secs(number.saturating_mul(unit));
+    if time.is_zero() || time > LONGEST {
+        return Err("it takes from one second to one hour".to_owned());
+    }
+    Ok(time)
 }
 
 /// A port on localhost, or an address in full.

@@ -11,7 +11,29 @@ at SIGTERM unready first, gone last.";
 /// The two ways of running it.
 pub(super) const USAGE: &str = "\
 lasthop-sidecar [--config FILE] [--secrets-root DIR] [--bind ADDRESS] [--check-config]
-       lasthop-sidecar --listen ADDR:PORT --forward ADDR:PORT --tls-secret DIR… [OPTIONS]";
+       lasthop-sidecar --listen ADDR:PORT --forward ADDR:PORT --tls-secret DIR… [OPTIONS]
+       lasthop-sidecar keylog --for TIME";
+
+/// What `keylog` is.
+pub(super) const KEYLOG: &str = "\
+Streams the TLS secrets of new handshakes to standard output, as Wireshark reads them (RFC 9850).
+
+Whoever has them reads the traffic. They come from the sidecar that runs in the same container, only
+where it was allowed (the namespace's label `lasthop.dev/allow-key-log: true` when the pod was made,
+or --allow-key-log), for the time that is asked for, to one reader. The sidecar writes to its log
+that it is on, and has a metric while it is; the secrets go to no log and no disk of its own.
+Connections that stood before stay closed to the reader.";
+
+/// What stands at the end of `keylog --help`.
+pub(super) const KEYLOG_AFTER: &str = "\
+EXAMPLE
+  kubectl exec POD -c lasthop -- lasthop-sidecar keylog --for 60s > keys.log
+  wireshark -o tls.keylog_file:keys.log capture.pcap
+
+EXIT STATUS
+  0   the time is over
+  64  wrong usage
+  69  no sidecar answers, or it refuses: the reason is on standard error";
 
 /// What stands at the end of `-h`.
 pub(super) const AFTER_SHORT: &str = "`--help` tells more, with examples and exit status.";

@@ -71,6 +71,8 @@ pub(crate) struct Metrics {
     reload_failures: Family<OfListener, Counter>,
     failing: Family<OfListener, Gauge>,
     crl_expired: Family<OfListener, Gauge>,
+    /// 1 while TLS secrets are streamed to somebody.
+    pub(crate) key_log: Gauge,
     ready: Gauge,
     log_dropped: Gauge<u64, AtomicU64>,
 }
@@ -103,6 +105,7 @@ impl Metrics {
             reload_failures: Family::default(),
             failing: Family::default(),
             crl_expired: Family::default(),
+            key_log: Gauge::default(),
             ready: Gauge::default(),
             log_dropped: Gauge::default(),
         };
@@ -164,6 +167,8 @@ impl Metrics {
         to.register("credential_failing", help, m.clone());
         let m = &self.crl_expired;
         to.register("crl_expired", "1 while a revocation list is past its time", m.clone());
+        let help = "1 while TLS secrets are streamed to somebody";
+        to.register("key_log", help, self.key_log.clone());
         to.register("ready", "1 while the sidecar is ready", self.ready.clone());
         let m = self.log_dropped.clone();
         let help = "Log lines lost so far because nobody read the log fast enough";
