@@ -307,3 +307,35 @@ pub enum Readiness {
     /// Not yet, or not any more.
     NotReady,
 }
+
+#[cfg(test)]
+mod tests {
+    use lasthop_contract::problem::Code;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented_and_nothing_else() {
+        const PAGE: &str = include_str!("../../docs/webhook.md");
+        let metrics = Metrics::new();
+        metrics.reviewed(Entry::Validate, Verdict::Allowed, Duration::ZERO);
+        let labels = FindingLabels { code: "LH201".to_owned(), severity: "error".to_owned() };
+        metrics.findings.get_or_create(&labels).inc();
+        let text = metrics.text();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let families: Vec<String> = types
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, kind)| format!("{name}{}", if kind == "counter" { "_total" } else { "" }))
+            .collect();
+        assert!(families.len() >= 9, "{families:?}");
+        for name in &families {
+            assert!(PAGE.contains(&format!("`{name}`")), "{name} is not in docs/webhook.md");
+        }
+        let words = PAGE.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+        for word in words.filter(|word| word.starts_with("lasthop_")) {
+            assert!(families.iter().any(|name| name == word), "{word} is no metric");
+        }
+        let code = PAGE.split("(LH").nth(1).and_then(|rest| rest.get(..3)).unwrap();
+        assert!(crate::rules::find(Code(code.parse().unwrap())).is_some(), "LH{code} is no finding");
+    }
+}
