@@ -437,3 +437,34 @@ fn where_a_kubelet_is_older_than_native_sidecars_the_sidecar_is_an_ordinary_cont
     cluster.kubectl(&["delete", "node", "old"]).run().expect_success();
     assert_eq!(placed(&[], "gone"), (1, 1));
 }
+
+#[test]
+fn a_service_is_told_the_name_of_the_sidecars_port_where_services_see_it_and_else_its_number() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _turn = exclusively();
+    let namespace = "named-ports";
+    cluster.namespace(namespace, &["lasthop.dev/inject=enabled"]);
+    cluster.admitted(&good_secret(namespace, "web-tls"));
+    let asks = json!({ "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls" });
+    cluster.admitted(&deployment(namespace, asks).to_string());
+    let told = |arguments: &[&str], target: Value| {
+        let webhook = Webhook::on(cluster, arguments);
+        let service = json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "namespace": namespace, "name": "web" },
+            "spec": { "selector": { "app": "web" }, "ports": [{ "port": 443, "targetPort": target }] },
+        });
+        let told = cluster.admitted(&service.to_string()).stderr;
+        webhook.stop();
+        cluster.kubectl(&["delete", "service", "web", "-n", namespace]).run().expect_success();
+        told
+    };
+    let old = ["--cluster-version", "1.32"];
+    assert!(told(&[], json!(8080)).contains("`targetPort: lasthop-8443`"));
+    assert!(told(&old, json!(8080)).contains("`targetPort: 8443`"));
+    assert_eq!(told(&[], json!("lasthop-8443")), "");
+    let unseen = told(&old, json!("lasthop-8443"));
+    assert!(unseen.contains("LH335") && unseen.contains("`targetPort: 8443`"), "{unseen}");
+    assert_eq!(told(&old, json!(8443)), "");
+}

@@ -37,15 +37,20 @@ fn check(path: &Path, arguments: &[&str]) -> Finished {
     program.arg("-f").arg(path).run()
 }
 
-/// The cases stand for all there is, except where a file that is missing is the case.
-fn completeness(code: &str) -> &'static [&'static str] {
-    if code == "LH901" { &[] } else { &["--whole"] }
+/// The cases stand for all there is, except where a file that is missing is the case; and for any
+/// Kubernetes, except where an old one is.
+fn setting(code: &str) -> &'static [&'static str] {
+    match code {
+        "LH335" => &["--whole", "--cluster-version", "1.32"],
+        "LH901" => &[],
+        _ => &["--whole"],
+    }
 }
 
 #[test]
 fn every_case_is_told_at_a_terminal_as_a_person_approved_it() {
     for (code, path) in cases() {
-        let bad = check(&path.join("bad.yaml"), completeness(&code));
+        let bad = check(&path.join("bad.yaml"), setting(&code));
         let home = Varying::path(folder(), "tests/cases/check");
         golden::check(path.join("bad.txt"), &bad.stdout, &[home]);
         let errors = bad.stdout.contains("\nerror[") || bad.stdout.starts_with("error[");
@@ -54,7 +59,7 @@ fn every_case_is_told_at_a_terminal_as_a_person_approved_it() {
         if code != "LH215" {
             assert!(bad.stdout.contains(&format!("[{code}]")), "{code}:\n{}", bad.stdout);
         }
-        let good = check(&path.join("good.yaml"), completeness(&code));
+        let good = check(&path.join("good.yaml"), setting(&code));
         assert_eq!(good.code(), 0, "{code}:\n{}", good.stdout);
         assert!(good.stdout.starts_with("no findings: "), "{code}:\n{}", good.stdout);
     }
@@ -78,7 +83,7 @@ fn nothing_of_a_private_key_is_ever_printed() {
 #[test]
 fn programs_get_the_same_findings_as_json() {
     for (code, path) in cases() {
-        let bad = check(&path.join("bad.yaml"), &[completeness(&code), &["-o", "json"]].concat());
+        let bad = check(&path.join("bad.yaml"), &[setting(&code), &["-o", "json"]].concat());
         let report: Value = serde_json::from_str(&bad.stdout).unwrap();
         assert_eq!(report["version"], 1);
         let findings = report["findings"].as_array().unwrap();
@@ -117,7 +122,7 @@ fn code_scanning_and_pull_requests_get_them_in_their_own_words() {
     let version = Varying::Text(env!("CARGO_PKG_VERSION").to_owned(), "VERSION".to_owned());
     golden::check(folder().join("LH206/bad.sarif.txt"), &sarif.stdout, &[home, version]);
     for (code, path) in cases() {
-        let told = check(&path.join("bad.yaml"), &[completeness(&code), &["-o", "sarif"]].concat());
+        let told = check(&path.join("bad.yaml"), &[setting(&code), &["-o", "sarif"]].concat());
         let log: Value = serde_json::from_str(&told.stdout).unwrap();
         let run = &log["runs"][0];
         for result in run["results"].as_array().unwrap() {
@@ -165,7 +170,7 @@ fn every_case_is_told_by_kubectl_as_a_person_approved_it() {
     let mut webhook = Program::ours("lasthop")
         .args(["serve", "--listen", "127.0.0.1:0", "--tls-san", "127.0.0.1", "--ca-file"])
         .arg(&ca)
-        .arg("--surroundings")
+        .args(["--cluster-version", "1.32", "--surroundings"])
         .arg(home.path())
         .start();
     let address = webhook.address("webhook");

@@ -27,6 +27,7 @@ pub(crate) mod secret_in_use;
 pub(crate) mod secret_missing;
 mod secret_name;
 mod service_port_name;
+mod service_port_unseen;
 mod sidecar;
 mod split_tls_item;
 mod tls_host_without_rule;
@@ -93,6 +94,7 @@ static RULES: &[&Rule] = &[
     &public_ca_clients::RULE,
     &plaintext_service::RULE,
     &service_port_name::RULE,
+    &service_port_unseen::RULE,
 ];
 
 /// The kinds that rules read, by group and kind. What else is among files is read for what it makes,

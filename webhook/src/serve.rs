@@ -37,7 +37,7 @@ use body::BodyError;
 pub use lifecycle::{DrainTimes, Lifecycle};
 pub use placement::VersionSource;
 
-use placement::NativeSidecars;
+use placement::KnownVersions;
 
 /// Lookups have so long; then what they were to find is unknown.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -68,7 +68,7 @@ pub struct Options {
 struct App {
     surroundings: Surroundings,
     mode: Mode,
-    native: NativeSidecars,
+    versions: KnownVersions,
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
     memory: body::Memory,
@@ -79,7 +79,7 @@ impl App {
     /// How reviews are judged at this moment.
     fn mode(&self) -> Mode {
         let mut mode = self.mode.clone();
-        mode.sidecar.placement = self.native.limit(mode.sidecar.placement);
+        self.versions.settle(&mut mode.sidecar);
         mode
     }
 }
@@ -95,7 +95,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let app = App {
         surroundings,
         mode,
-        native: NativeSidecars::start(version, &lifecycle),
+        versions: KnownVersions::start(version, &lifecycle),
         metrics: Arc::clone(&metrics),
         lifecycle: Arc::clone(&lifecycle),
         memory: body::Memory::new(),

@@ -11,11 +11,12 @@ use crate::check::{self, Mode, Subject};
 use crate::clock;
 use crate::documents::{Document, Documents};
 use crate::finding::Severity;
+use crate::inject;
 use crate::object::Object;
 use crate::render::text::Colour;
 use crate::render::{Report, github, json, sarif, text};
 use crate::rules;
-use crate::surroundings::{Completeness, Files, Surroundings};
+use crate::surroundings::{Completeness, Files, Surroundings, Version};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,6 +53,11 @@ pub struct Args {
     /// An annotation that says that something makes the Secret, beside cert-manager's
     #[arg(long = "maker-annotation", value_name = "NAME")]
     maker_annotations: Vec<String>,
+    /// The version of Kubernetes that the manifests are for, such as 1.33; without it, advice holds for all
+    #[arg(
+        long, value_name = "VERSION", value_parser = Version::of_flag, env = "LASTHOP_CLUSTER_VERSION"
+    )]
+    cluster_version: Option<Version>,
 }
 
 /// A format of output.
@@ -71,10 +77,11 @@ pub enum Output {
 impl Args {
     /// Runs the subcommand.
     pub fn run(self) -> ExitCode {
-        let Self { paths, output, namespace, at, whole, maker_annotations } = self;
+        let Self { paths, output, namespace, at, whole, maker_annotations, cluster_version } = self;
         let read = Documents::read(&paths);
         let completeness = if whole { Completeness::Whole } else { Completeness::Part };
-        let mode = Mode { maker_annotations, ..Mode::files() };
+        let sidecar = inject::Options { cluster_version, ..inject::Options::unknown() };
+        let mode = Mode { maker_annotations, sidecar, ..Mode::files() };
         let now = at.unwrap_or_else(clock::now);
         let report = match report(&read, &namespace, completeness, &mode, now) {
             Ok(report) => report,

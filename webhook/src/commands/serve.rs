@@ -16,9 +16,7 @@ use crate::hardening;
 use crate::inject;
 use crate::object::Object;
 use crate::serve::{self, DrainTimes, Options, VersionSource};
-use crate::surroundings::{
-    ApiServer, Cluster, Completeness, Files, NameSource, Surroundings, Version,
-};
+use crate::surroundings::{ApiServer, Cluster, Completeness, Files, NameSource, Surroundings};
 use crate::telemetry::{self, LogLevel, Metrics};
 
 /// Answer the API server's admission reviews
@@ -67,11 +65,6 @@ struct ClusterArgs {
         env = "LASTHOP_SURROUNDINGS"
     )]
     surroundings: Vec<PathBuf>,
-
-    /// The version of Kubernetes, such as 1.33, instead of asking API server and nodes: from 1.29 on
-    /// the sidecar is an init container that restarts
-    #[arg(long, value_name = "VERSION", value_parser = version, env = "LASTHOP_CLUSTER_VERSION")]
-    cluster_version: Option<Version>,
 
     /// List the names of a namespace's Secrets to find the one that was meant. Needs the right to
     /// list Secrets, which is the right to read them all; grant it first
@@ -199,7 +192,7 @@ impl Args {
         let Self { listen, cluster, certificate, judging, sidecar, process } = self;
         let JudgingArgs { default_validate, minimum_validate, maker_annotation } = judging;
         let ProcessArgs { log_level: _, drain_delay, drain_timeout } = process;
-        let ClusterArgs { kubeconfig, surroundings, cluster_version, nearest_name_list } = cluster;
+        let ClusterArgs { kubeconfig, surroundings, nearest_name_list } = cluster;
         let metrics = Arc::new(Metrics::new());
         let api = if surroundings.is_empty() {
             Some(ApiServer::connect(kubeconfig.as_deref()).await?)
@@ -209,7 +202,7 @@ impl Args {
         Ok(Options {
             listen,
             certificate: certificate.source(api.clone())?,
-            version: match (cluster_version, &api) {
+            version: match (sidecar.cluster_version, &api) {
                 (Some(version), _) => VersionSource::Told(version),
                 (None, Some(api)) => VersionSource::Asked(api.clone()),
                 (None, None) => VersionSource::Assumed,
@@ -280,10 +273,6 @@ fn own_namespace() -> String {
         "" => "lasthop-system".to_owned(),
         namespace => namespace.to_owned(),
     }
-}
-
-fn version(text: &str) -> Result<Version, String> {
-    Version::parse(text).ok_or_else(|| "a version is written like 1.33".to_owned())
 }
 
 /// The documents of `paths`. Without `metadata.namespace` they are in `default`, as for kubectl.

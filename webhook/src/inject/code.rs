@@ -63,4 +63,6 @@ codes! {
     SHAPE = 333;
     /// A Service that names a port of the sidecar which is none.
     SERVICE_PORT_NAME = 334;
+    /// A Service that names a port of the sidecar where it cannot.
+    SERVICE_PORT_UNSEEN = 335;
 }

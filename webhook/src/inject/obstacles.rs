@@ -274,7 +274,7 @@ fn image(request: &Request, options: &Options) -> Option<Objection> {
 
 /// An ordinary container keeps running when the Job's own containers are done.
 fn job(pod: &Object, request: &Request, options: &Options) -> Option<Objection> {
-    let placement = request.knobs.placement.unwrap_or(options.placement);
+    let placement = options.placement_for(&request.knobs);
     let policy = pod.text("/spec/restartPolicy");
     (placement == Placement::Ordinary && matches!(policy, "Never" | "OnFailure")).then(|| {
         objection(

@@ -2,8 +2,9 @@
 
 use lasthop_contract::sidecar_config::{Drain, LogLevel};
 
-use super::annotations::values;
+use super::annotations::{Knobs, values};
 use super::quantity::Quantity;
+use crate::surroundings::Version;
 
 /// How the sidecar is placed in the pod.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,6 +14,17 @@ pub enum Placement {
     Native,
     /// A container beside the app.
     Ordinary,
+}
+
+/// How a Service calls a port of the sidecar.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Naming {
+    /// By name, which goes on leading to the right listener when its number changes.
+    Name,
+    /// By number, since a name does not lead to it.
+    Number,
+    /// By number, since nobody knows whether a name leads to it.
+    Either,
 }
 
 /// When kubelet pulls the image.
@@ -118,9 +130,32 @@ pub struct Options {
         value_parser = |text: &str| one(values::native(text))
     )]
     pub placement: Placement,
+    /// The version of Kubernetes, such as 1.33, instead of asking API server and nodes. Before 1.29 the
+    /// sidecar is an ordinary container, before 1.33 a Service needs the number of its port.
+    #[arg(
+        long, value_name = "VERSION", value_parser = Version::of_flag, help_heading = "Cluster",
+        env = "LASTHOP_CLUSTER_VERSION"
+    )]
+    pub cluster_version: Option<Version>,
 }
 
 impl Options {
+    /// Where the sidecar of a pod with these annotations goes.
+    pub fn placement_for(&self, knobs: &Knobs) -> Placement {
+        let is_old = self.cluster_version.is_some_and(|it| it < Version::NATIVE_SIDECARS);
+        let default = if is_old { Placement::Ordinary } else { self.placement };
+        knobs.placement.unwrap_or(default)
+    }
+
+    /// How a Service calls the ports of such a sidecar.
+    pub fn naming_for(&self, knobs: &Knobs) -> Naming {
+        match (self.placement_for(knobs), self.cluster_version) {
+            (Placement::Native, None) => Naming::Either,
+            (Placement::Native, Some(it)) if it < Version::NAMED_SIDECAR_PORTS => Naming::Number,
+            (Placement::Ordinary, _) | (Placement::Native, Some(_)) => Naming::Name,
+        }
+    }
+
     /// The drain of the flags.
     pub fn drain(&self) -> Drain {
         Drain { delay_seconds: self.drain_delay, timeout_seconds: self.drain_timeout }
@@ -184,6 +219,26 @@ mod tests {
         assert_eq!(options.drain(), Drain::default());
         assert_eq!(options.placement, Placement::Native);
         assert!(options.memory_request < options.memory_limit);
+    }
+
+    #[test]
+    fn the_version_says_where_the_sidecar_goes_and_how_its_ports_are_called() {
+        let on = |version: &str| Options {
+            cluster_version: Version::parse(version),
+            ..Options::default()
+        };
+        let none = Knobs::default();
+        let both =
+            |options: &Options, knobs| (options.placement_for(knobs), options.naming_for(knobs));
+        assert_eq!(both(&on("1.28"), &none), (Placement::Ordinary, Naming::Name));
+        assert_eq!(both(&on("1.29"), &none), (Placement::Native, Naming::Number));
+        assert_eq!(both(&on("1.32"), &none), (Placement::Native, Naming::Number));
+        assert_eq!(both(&on("1.33"), &none), (Placement::Native, Naming::Name));
+        assert_eq!(both(&on("?"), &none), (Placement::Native, Naming::Either));
+        let ordinary = Knobs { placement: Some(Placement::Ordinary), ..Knobs::default() };
+        assert_eq!(both(&on("?"), &ordinary), (Placement::Ordinary, Naming::Name));
+        let native = Knobs { placement: Some(Placement::Native), ..Knobs::default() };
+        assert_eq!(both(&on("1.28"), &native), (Placement::Native, Naming::Number));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) struct Plan {
 /// Makes the plan, and says what is odd about it.
 pub(super) fn make(pod: &Object, request: &Request, options: &Options) -> (Plan, Vec<Objection>) {
     let (amounts, objections) = resources::merge(pod, &request.knobs, &options.amounts());
-    let placement = request.knobs.placement.unwrap_or(options.placement);
+    let placement = options.placement_for(&request.knobs);
     let mounts = mounts(request);
     let mut container = container(pod, request, options, &amounts);
     if let Some(fields) = container.as_object_mut() {

@@ -4,6 +4,7 @@ use lasthop_contract::text::escape;
 use serde_json::Value;
 
 use super::annotations::{self, Request};
+use super::options::Naming;
 use super::plan::port_name;
 use super::pod::{self, CONTAINER, ContainerAt};
 use super::{Wish, pod_of};
@@ -19,7 +20,7 @@ pub struct Astray {
     pub port: String,
     /// Where it leads.
     pub lead: Lead,
-    /// What to write instead, where one listener is meant.
+    /// What to write as `targetPort` instead, where one listener is meant.
     pub target: Option<String>,
 }
 
@@ -30,6 +31,9 @@ pub enum Lead {
     Application(u16),
     /// Nowhere: to a name of the sidecar's kind that no listener has.
     Nowhere(String),
+    /// Nowhere: to a listener's name, in a cluster where Services do not see the names of a native
+    /// sidecar.
+    Unseen(String),
 }
 
 /// The request of the pods that `object` makes, with the pod, where it can be read.
@@ -51,13 +55,25 @@ pub fn selects(service: &Object, pod: &Object) -> bool {
     !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
-/// The ports of `service`, which selects `pod`, that lead past the sidecar or nowhere.
-pub fn astray(service: &Object, pod: &Object, request: &Request) -> Vec<Astray> {
-    let ports = service.list("/spec/ports").iter().enumerate();
-    ports.filter_map(|(index, port)| astray_port(index, port, pod, request)).collect()
+/// Pods that ask for a sidecar, as a Service sees them.
+#[derive(Clone, Copy, Debug)]
+pub struct Behind<'a> {
+    /// One of them.
+    pub pod: &'a Object,
+    /// What it asks for.
+    pub request: &'a Request,
+    /// How a Service calls the sidecar's ports.
+    pub naming: Naming,
 }
 
-fn astray_port(index: usize, port: &Value, pod: &Object, request: &Request) -> Option<Astray> {
+/// The ports of `service` that lead past the sidecar of the pods behind it, or nowhere.
+pub fn astray(service: &Object, behind: Behind<'_>) -> Vec<Astray> {
+    let ports = service.list("/spec/ports").iter().enumerate();
+    ports.filter_map(|(index, port)| astray_port(index, port, behind)).collect()
+}
+
+fn astray_port(index: usize, port: &Value, behind: Behind<'_>) -> Option<Astray> {
+    let Behind { pod, request, naming } = behind;
     let is_tcp = port.get("protocol").and_then(Value::as_str).is_none_or(|it| it == "TCP");
     if !is_tcp {
         return None;
@@ -71,10 +87,15 @@ fn astray_port(index: usize, port: &Value, pod: &Object, request: &Request) -> O
         (None, number) => number.map(|it| it.to_string()).unwrap_or_default(),
     };
     let leads_to = if let Some(name) = target.and_then(Value::as_str) {
-        match named(name, pod, request) {
+        if let Some(listen) = of_sidecar(name, request) {
+            let lead = Lead::Unseen(name.to_owned());
+            let target = Some(listen.to_string());
+            return (naming == Naming::Number).then_some(Astray { path, port, lead, target });
+        }
+        match of_containers(name, pod) {
             Some(number) => number,
             None if name.starts_with(&format!("{CONTAINER}-")) => {
-                let target = only_listener(request).map(port_name);
+                let target = only_listener(request).map(|listen| called(listen, naming));
                 return Some(Astray { path, port, lead: Lead::Nowhere(name.to_owned()), target });
             }
             None => return None,
@@ -83,22 +104,29 @@ fn astray_port(index: usize, port: &Value, pod: &Object, request: &Request) -> O
         u16::try_from(target.map_or(number, Value::as_u64)?).ok()?
     };
     let listener = request.listeners.iter().find(|listener| listener.ports.app == leads_to)?;
-    let target = Some(port_name(listener.ports.listen));
+    let target = Some(called(listener.ports.listen, naming));
     Some(Astray { path, port, lead: Lead::Application(leads_to), target })
 }
 
-/// The number of a port that a container, or the sidecar, calls so.
-fn named(name: &str, pod: &Object, request: &Request) -> Option<u16> {
-    let of_sidecar = request
-        .listeners
-        .iter()
-        .map(|listener| listener.ports.listen)
-        .chain(request.redirect_port)
-        .find(|listen| port_name(*listen) == name);
-    of_sidecar.or_else(|| {
-        let mut ports = pod::containers(pod).flat_map(ContainerAt::ports);
-        ports.find(|port| port.name == name).map(|port| port.number)
-    })
+/// What to write as `targetPort` for a listener.
+fn called(listen: u16, naming: Naming) -> String {
+    match naming {
+        Naming::Name => port_name(listen),
+        // A number leads there in every version.
+        Naming::Number | Naming::Either => listen.to_string(),
+    }
+}
+
+/// The number of the port that the sidecar calls so.
+fn of_sidecar(name: &str, request: &Request) -> Option<u16> {
+    let listening = request.listeners.iter().map(|listener| listener.ports.listen);
+    listening.chain(request.redirect_port).find(|listen| port_name(*listen) == name)
+}
+
+/// The number of the port that a container calls so.
+fn of_containers(name: &str, pod: &Object) -> Option<u16> {
+    let mut ports = pod::containers(pod).flat_map(ContainerAt::ports);
+    ports.find(|port| port.name == name).map(|port| port.number)
 }
 
 fn only_listener(request: &Request) -> Option<u16> {
@@ -114,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    fn leads(ports: &Value) -> Vec<(String, Lead, Option<String>)> {
+    fn leads(ports: &Value, naming: Naming) -> Vec<(String, Lead, Option<String>)> {
         let deployment = Object(json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "spec": {"template": {
@@ -130,7 +158,7 @@ mod tests {
         let service = Object(json!({"spec": {"selector": {"app": "web"}, "ports": ports}}));
         let (pod, request) = request_of(&deployment).unwrap();
         assert!(selects(&service, &pod));
-        astray(&service, &pod, &request)
+        astray(&service, Behind { pod: &pod, request: &request, naming })
             .into_iter()
             .map(|it| (it.path.to_string(), it.lead, it.target))
             .collect()
@@ -141,32 +169,53 @@ mod tests {
         let to_app = |path: &str| {
             (path.to_owned(), Lead::Application(8080), Some("lasthop-8443".to_owned()))
         };
+        let ports = json!([
+            {"port": 80, "targetPort": 8080},
+            {"port": 81, "targetPort": "http"},
+            {"port": 8080},
+            {"port": 8080, "protocol": "UDP"},
+            {"port": 443, "targetPort": "lasthop-8443"},
+            {"port": 444, "targetPort": 8443},
+            {"port": 82, "targetPort": "lasthop-8081"},
+            {"port": 9090, "targetPort": "metrics"},
+        ]);
         assert_eq!(
-            leads(&json!([
-                {"port": 80, "targetPort": 8080},
-                {"port": 81, "targetPort": "http"},
-                {"port": 8080},
-                {"port": 8080, "protocol": "UDP"},
-                {"port": 443, "targetPort": "lasthop-8443"},
-                {"port": 444, "targetPort": 8443},
-                {"port": 82, "targetPort": "lasthop-8081"},
-                {"port": 9090, "targetPort": "metrics"},
-            ])),
+            leads(&ports, Naming::Name),
             [
                 to_app("spec.ports[0].targetPort"),
                 to_app("spec.ports[1].targetPort"),
                 to_app("spec.ports[2]"),
             ]
         );
+        let targets = leads(&ports, Naming::Either).into_iter().map(|(_, _, target)| target);
+        assert_eq!(targets.flatten().collect::<Vec<_>>(), ["8443"; 3]);
     }
 
     #[test]
     fn a_name_that_no_listener_has_leads_nowhere() {
         let nowhere = Lead::Nowhere("lasthop-9443".to_owned());
         assert_eq!(
-            leads(&json!([{"port": 443, "targetPort": "lasthop-9443"}])),
+            leads(&json!([{"port": 443, "targetPort": "lasthop-9443"}]), Naming::Name),
             [("spec.ports[0].targetPort".to_owned(), nowhere, Some("lasthop-8443".to_owned()))]
         );
+    }
+
+    #[test]
+    fn a_name_that_services_do_not_see_leads_nowhere() {
+        let ports = json!([
+            {"port": 443, "targetPort": "lasthop-8443"}, {"port": 80, "targetPort": "lasthop-8081"},
+            {"port": 444, "targetPort": 8443},
+        ]);
+        let unseen = |index: usize, name: &str, number: &str| {
+            let path = format!("spec.ports[{index}].targetPort");
+            (path, Lead::Unseen(name.to_owned()), Some(number.to_owned()))
+        };
+        assert_eq!(
+            leads(&ports, Naming::Number),
+            [unseen(0, "lasthop-8443", "8443"), unseen(1, "lasthop-8081", "8081")]
+        );
+        assert_eq!(leads(&ports, Naming::Name), []);
+        assert_eq!(leads(&ports, Naming::Either), []);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::{Scene, Setting};
 use crate::finding::Finding;
-use crate::inject::service::{Astray, Lead, astray, request_of, selects};
+use crate::inject::service::{Astray, Behind, Lead, astray, request_of, selects};
 use crate::inject::{self, Maker, code};
 use crate::object::{Object, ObjectRef};
 
@@ -27,7 +27,7 @@ kind: Service
 spec:
   ports:
   - port: 443
-    targetPort: lasthop-8443",
+    targetPort: lasthop-8443 # before Kubernetes 1.33: 8443",
     judge: Some(judge),
 };
 
@@ -96,7 +96,8 @@ pub(super) fn each(
         }
         let namespace = &scene.namespace;
         let pair = Pair { service, namespace, workload: workload.reference(namespace) };
-        let all = astray(service, &pod, &request).into_iter();
+        let naming = scene.sidecar.naming_for(&request.knobs);
+        let all = astray(service, Behind { pod: &pod, request: &request, naming }).into_iter();
         findings.extend(all.filter_map(|astray| finding(&pair, astray)));
     }
     findings

@@ -26,7 +26,7 @@ kind: Service
 spec:
   ports:
   - port: 443
-    targetPort: lasthop-8443",
+    targetPort: lasthop-8443 # before Kubernetes 1.33: 8443",
     judge: Some(judge),
 };
 

@@ -1,11 +1,11 @@
-//! Whether sidecars are init containers that restart: only where the API server and every kubelet
-//! know them.
+//! What the versions of the cluster mean for sidecars: whether they are init containers that restart,
+//! which API server and every kubelet have to know, and how Services call their ports.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::lifecycle::Lifecycle;
+use crate::inject;
 use crate::inject::options::Placement;
 use crate::surroundings::{ApiServer, Version, Versions};
 
@@ -26,35 +26,39 @@ pub enum VersionSource {
     Assumed,
 }
 
-/// Whether native sidecars can be used at this moment.
-#[derive(Clone, Debug)]
-pub(super) struct NativeSidecars(Arc<AtomicBool>);
+/// The versions as they are known at this moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownVersions(Arc<RwLock<Option<Versions>>>);
 
-impl NativeSidecars {
-    /// Asks for the version, and goes on asking where it can change. Not ready until the first
+impl KnownVersions {
+    /// Asks for the versions, and goes on asking where they can change. Not ready until the first
     /// answer, or the first failure: then the last answer holds.
     pub(super) fn start(source: VersionSource, lifecycle: &Arc<Lifecycle>) -> Self {
-        let native = Self(Arc::new(AtomicBool::new(true)));
+        let known = Self::default();
         match source {
-            VersionSource::Told(version) => {
-                native.set(placement(version >= Version::NATIVE_SIDECARS));
+            VersionSource::Told(api_server) => {
+                known.set(Versions { api_server, oldest_kubelet: None });
             }
             VersionSource::Asked(api) => {
                 lifecycle.not_ready(PART, "it has not been asked for yet");
-                lifecycle.tasks.spawn(native.clone().keep_asking(api, Arc::clone(lifecycle)));
+                lifecycle.tasks.spawn(known.clone().keep_asking(api, Arc::clone(lifecycle)));
             }
             VersionSource::Assumed => {}
         }
-        native
+        known
     }
 
-    /// What becomes of the placement that was asked for.
-    pub(super) fn limit(&self, wanted: Placement) -> Placement {
-        if self.0.load(Ordering::Relaxed) { wanted } else { Placement::Ordinary }
+    /// Writes what is known into the options of the operator.
+    pub(super) fn settle(&self, sidecar: &mut inject::Options) {
+        let Some(versions) = *self.0.read().unwrap_or_else(PoisonError::into_inner) else { return };
+        sidecar.cluster_version = Some(versions.api_server);
+        if !versions.all_are(Version::NATIVE_SIDECARS) {
+            sidecar.placement = Placement::Ordinary;
+        }
     }
 
-    fn set(&self, best: Placement) {
-        self.0.store(best == Placement::Native, Ordering::Relaxed);
+    fn set(&self, versions: Versions) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(versions);
     }
 
     async fn keep_asking(self, api: ApiServer, lifecycle: Arc<Lifecycle>) {
@@ -62,16 +66,15 @@ impl NativeSidecars {
         loop {
             match Versions::of(&api).await {
                 Ok(versions) => {
-                    let known = versions.all_are(Version::NATIVE_SIDECARS);
                     if last.replace(versions) != Some(versions) {
                         tracing::info!(
                             api_server = %versions.api_server,
                             oldest_kubelet = versions.oldest_kubelet.map(|it| it.to_string()),
-                            native_sidecars = known,
+                            native_sidecars = versions.all_are(Version::NATIVE_SIDECARS),
                             "the versions of the cluster"
                         );
                     }
-                    self.set(placement(known));
+                    self.set(versions);
                 }
                 Err(error) => tracing::warn!(%error, "cannot ask for the version of the cluster"),
             }
@@ -82,8 +85,4 @@ impl NativeSidecars {
             }
         }
     }
-}
-
-fn placement(known_to_all: bool) -> Placement {
-    if known_to_all { Placement::Native } else { Placement::Ordinary }
 }

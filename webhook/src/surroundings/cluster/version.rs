@@ -14,6 +14,10 @@ impl Version {
     /// From here on init containers may restart (on by default; stable since 1.33).
     pub const NATIVE_SIDECARS: Self = Self(29);
 
+    /// From here on a Service can name a port of an init container that restarts; before, it gets no
+    /// endpoints (<https://github.com/kubernetes/kubernetes/blob/master/CHANGELOG/CHANGELOG-1.33.md>).
+    pub const NAMED_SIDECAR_PORTS: Self = Self(33);
+
     /// Reads `1.29`, `v1.29.4`, `1.29+` or `v1.29.4-eks-36c1b0a`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().trim_start_matches('v').split('.');
@@ -23,6 +27,14 @@ impl Version {
         let minor = parts.next()?;
         let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
         minor.get(..digits)?.parse().ok().map(Self)
+    }
+
+    /// The same for the command line.
+    ///
+    /// # Errors
+    /// What to write, where `text` is no version.
+    pub fn of_flag(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| "a version is written like 1.33".to_owned())
     }
 }
 
