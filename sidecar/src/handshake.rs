@@ -273,6 +273,10 @@ fn explain(error: &io::Error, judged: Option<Judged>) -> Failure {
             Failure::NoCommonParameters { reason: escape(&error.to_string()) }
         }
         Error::NoApplicationProtocol => Failure::NoCommonProtocol,
+        // Scanners and health checks take their leave so (RFC 8446, 6.1); it says nothing of us.
+        Error::AlertReceived(AlertDescription::CloseNotify | AlertDescription::UserCanceled) => {
+            Failure::Aborted
+        }
         Error::AlertReceived(alert) => Failure::ClientAlert { alert: name(*alert) },
         Error::InvalidCertificate(_) => Failure::Unproven,
         other => Failure::Malformed { reason: other.to_string() },

@@ -191,15 +191,19 @@ fn cannot_run() -> Option<String> {
 
 /// Whether `scripts/cluster build` has left something in the cache folder.
 fn is_built() -> bool {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("LASTHOP_CACHE").map(PathBuf::from).or_else(|| {
-        let user = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
-        Some(user.join("lasthop"))
-    });
-    let entries = cache.and_then(|cache| std::fs::read_dir(cache).ok()).into_iter().flatten();
+    let entries = std::fs::read_dir(cache()).ok().into_iter().flatten();
     entries
         .filter_map(Result::ok)
         .any(|entry| entry.file_name().to_string_lossy().starts_with("kubernetes-"))
+}
+
+/// The folder for what takes long to build, the one of `scripts/cluster`.
+pub fn cache() -> PathBuf {
+    let from = |variable| std::env::var_os(variable).filter(|it| !it.is_empty()).map(PathBuf::from);
+    from("LASTHOP_CACHE").unwrap_or_else(|| {
+        let home = || from("HOME").unwrap_or_else(|| PathBuf::from("/root")).join(".cache");
+        from("XDG_CACHE_HOME").unwrap_or_else(home).join("lasthop")
+    })
 }
 
 /// The directory of the workspace.

@@ -18,5 +18,6 @@ pub mod review;
 pub mod secret_dir;
 pub mod sidecar;
 pub mod skip;
+pub mod suite;
 pub mod tls;
 pub mod webhook;

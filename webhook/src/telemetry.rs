@@ -336,6 +336,9 @@ mod tests {
             assert!(families.iter().any(|name| name == word), "{word} is no metric");
         }
         let code = PAGE.split("(LH").nth(1).and_then(|rest| rest.get(..3)).unwrap();
-        assert!(crate::rules::find(Code(code.parse().unwrap())).is_some(), "LH{code} is no finding");
+        assert!(
+            crate::rules::find(Code(code.parse().unwrap())).is_some(),
+            "LH{code} is no finding"
+        );
     }
 }
