@@ -17,6 +17,10 @@ use crate::cli::Settings;
 use crate::confine::Ports;
 use crate::secret_dir::{SecretDir, SecretPaths};
 
+pub(crate) mod probes;
+
+use probes::ProbePlan;
+
 /// Whether the application may be elsewhere than on loopback.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TargetPolicy {
@@ -32,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) terminate: Vec<TerminatePlan>,
     pub(crate) redirect: Vec<RedirectPlan>,
     pub(crate) status: SocketAddr,
+    /// What the status listener performs.
+    pub(crate) probes: Vec<ProbePlan>,
     pub(crate) drain: DrainPlan,
     pub(crate) max_connections: usize,
     pub(crate) key_log: KeyLog,
@@ -106,6 +112,7 @@ impl Plan {
             terminate: Vec::new(),
             redirect: Vec::new(),
             status: bound(*status_listen),
+            probes: Vec::new(),
             drain: DrainPlan {
                 delay: Duration::from_secs(u64::from(drain.delay_seconds)),
                 timeout: Duration::from_secs(u64::from(drain.timeout_seconds)),
@@ -130,7 +137,18 @@ impl Plan {
             }
         }
         faults.extend(clashes(&plan));
+        let own: Vec<u16> = plan.listening().map(|address| address.port()).collect();
+        plan.probes = probes::read(&config.probes, &own, &mut faults);
         if faults.is_empty() { Ok(plan) } else { Err(faults) }
+    }
+}
+
+impl Plan {
+    /// The addresses that the sidecar listens on, as far as they are known before.
+    fn listening(&self) -> impl Iterator<Item = SocketAddr> {
+        let terminate = self.terminate.iter().map(|it| it.listen);
+        let redirect = self.redirect.iter().map(|it| it.listen);
+        terminate.chain(redirect).chain([self.status]).filter(|it| it.port() != 0)
     }
 }
 
@@ -156,10 +174,9 @@ fn unserved(config: &SidecarConfig) -> Vec<ConfigFault> {
             }
         }
     }
-    for (what, asked) in [
-        ("`probes`", !config.probes.is_empty()),
-        ("`plaintextDoor: notReady`", config.plaintext_door == PlaintextDoor::NotReady),
-    ] {
+    for (what, asked) in
+        [("`plaintextDoor: notReady`", config.plaintext_door == PlaintextDoor::NotReady)]
+    {
         if asked {
             unserved.push(what.to_owned());
         }
@@ -308,12 +325,9 @@ impl Reading<'_> {
 
 /// Listeners that cannot both have their address, or that would take the application's.
 fn clashes(plan: &Plan) -> Vec<ConfigFault> {
-    let terminate = plan.terminate.iter().map(|it| it.listen);
-    let redirect = plan.redirect.iter().map(|it| it.listen);
-    let listening = terminate.chain(redirect).chain([plan.status]).filter(|it| it.port() != 0);
     let mut seen: Vec<SocketAddr> = Vec::new();
     let mut faults = Vec::new();
-    for address in listening {
+    for address in plan.listening() {
         let same = |other: &&SocketAddr| {
             other.port() == address.port()
                 && (covers(other.ip(), address.ip()) || covers(address.ip(), other.ip()))

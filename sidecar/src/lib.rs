@@ -20,6 +20,7 @@ mod keylog;
 mod limits;
 mod listener;
 mod plain;
+mod probe;
 mod redirect;
 mod reload;
 mod run;

@@ -1,12 +1,17 @@
 //! Plain HTTP listeners that answer for themselves: one small server for redirect and status.
 //!
 //! Anybody in the cluster reaches them, and so nobody gets to hold them: a connection is one
-//! question and one answer, lives for two seconds at most, and no address has more than a share.
+//! question and one answer, lives for two seconds at most and as long as an answer was said to take,
+//! and no address has more than a share.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::fmt;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -17,7 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +33,23 @@ use crate::listener::Process;
 /// An answer of our own.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
+/// What a request gets.
+pub(crate) enum Reply {
+    /// An answer, at once.
+    Now(Answer),
+    /// An answer that takes no longer than so long.
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>, Duration),
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(answer) => f.debug_tuple("Now").field(&answer.status()).finish(),
+            Self::Later(_, most) => f.debug_tuple("Later").field(most).finish(),
+        }
+    }
+}
+
 /// How long a plain listener goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Until {
@@ -37,15 +59,15 @@ pub(crate) enum Until {
     Cut,
 }
 
-/// Serves plain HTTP on `listener`: every request is answered by `answer`, at once. No address has
-/// more than `share` connections.
+/// Serves plain HTTP on `listener`: every request is answered by `answer`. No address has more than
+/// `share` connections.
 pub(crate) async fn serve<F>(
     listener: TcpListener,
     process: Arc<Process>,
     answer: F,
     (share, until): (usize, Until),
 ) where
-    F: Fn(&Request<Incoming>) -> Answer + Send + Sync + 'static,
+    F: Fn(&Request<Incoming>) -> Reply + Send + Sync + 'static,
 {
     let answer = Arc::new(answer);
     let shares = Shares::new(share);
@@ -66,8 +88,7 @@ pub(crate) async fn serve<F>(
         tracker.spawn(async move {
             // A probe that waits a moment is a probe; one that is reset is a restart of the pod.
             if let Ok(Ok(permit)) = timeout(limits::PLAIN_WAIT, room.acquire()).await {
-                let _too_long =
-                    timeout(limits::PLAIN_LIFE, connection(stream, &answer, &end)).await;
+                connection(stream, &answer, &end).await;
                 drop(permit);
             }
             drop((ticket, place));
@@ -77,11 +98,20 @@ pub(crate) async fn serve<F>(
 
 async fn connection<F>(stream: TcpStream, answer: &Arc<F>, end: &CancellationToken)
 where
-    F: Fn(&Request<Incoming>) -> Answer + Send + Sync + 'static,
+    F: Fn(&Request<Incoming>) -> Reply + Send + Sync + 'static,
 {
+    let life = Life::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(&request);
-        async move { Ok::<_, Infallible>(response) }
+        let reply = answer(&request);
+        if let Reply::Later(_, most) = &reply {
+            life.lengthen(*most);
+        }
+        async move {
+            Ok::<_, Infallible>(match reply {
+                Reply::Now(answer) => answer,
+                Reply::Later(answer, _) => answer.await,
+            })
+        }
     });
     let connection = http1::Builder::new()
         // The connection as a whole has a time.
@@ -94,9 +124,44 @@ where
     tokio::select! {
         // What a stranger does on a plain port is nothing to write home about.
         _ended = connection.as_mut() => return,
+        () = life.over() => return,
         () = end.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    let _ended = connection.await;
+    tokio::select! {
+        _ended = connection => {}
+        () = life.over() => {}
+    }
+}
+
+/// How long a connection may take.
+struct Life {
+    born: Instant,
+    millis: AtomicU64,
+}
+
+impl Life {
+    fn new() -> Self {
+        let life = Self { born: Instant::now(), millis: AtomicU64::new(0) };
+        life.lengthen(limits::PLAIN_LIFE);
+        life
+    }
+
+    fn lengthen(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX / 2);
+        self.millis.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Waits for its end, which may be put off meanwhile.
+    async fn over(&self) {
+        loop {
+            let millis = self.millis.load(Ordering::Relaxed);
+            let end = self.born + Duration::from_millis(millis);
+            sleep_until(end).await;
+            if self.millis.load(Ordering::Relaxed) == millis {
+                return;
+            }
+        }
+    }
 }
 
 /// How many connections each address has. IPv6 addresses count one by one: the pods of a node share

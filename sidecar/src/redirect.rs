@@ -12,14 +12,14 @@ use tokio::net::TcpListener;
 use crate::host::{self, Said};
 use crate::limits;
 use crate::listener::Process;
-use crate::plain::{self, Answer, Until};
+use crate::plain::{self, Answer, Reply, Until};
 
 /// Serves the redirect to `https_port` until drain closes it.
 pub(crate) async fn serve(listener: TcpListener, https_port: u16, process: Arc<Process>) {
     let answer = move |request: &Request<Incoming>| {
         let said =
             Asked { uri: request.uri(), version: request.version(), headers: request.headers() };
-        redirect(&said, https_port)
+        Reply::Now(redirect(&said, https_port))
     };
     plain::serve(listener, process, answer, (limits::REDIRECT_SHARE, Until::Closing)).await;
 }

@@ -24,6 +24,7 @@ use crate::handshake::Witness;
 use crate::hardening;
 use crate::keylog::{self, KeyTap};
 use crate::listener::{Process, Terminator};
+use crate::probe::Probes;
 use crate::redirect;
 use crate::reload::{self, Reloader};
 use crate::status::{self, Status};
@@ -244,7 +245,9 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
     if let Some(tap) = tap {
         serve_key_log(tap, &bound, &process);
     }
-    let reloader = bound.start(&process).map_err(failed("the reload thread cannot be started"))?;
+    let probes = Probes::new(&plan.probes, &process);
+    let reloader =
+        bound.start(&process, probes).map_err(failed("the reload thread cannot be started"))?;
     runtime.block_on(drain::until_the_end(&process, signals, &reloader, plan.drain));
     // This cuts what is still open, and nothing that still runs is worth waiting for.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -308,7 +311,7 @@ impl Bound {
         Ok(Self { terminate, redirect, status, others })
     }
 
-    fn start(self, process: &Arc<Process>) -> io::Result<Reloader> {
+    fn start(self, process: &Arc<Process>, probes: Probes) -> io::Result<Reloader> {
         let Self { terminate, redirect, status, others } = self;
         let mut keepers = Vec::new();
         let mut terminators = Vec::new();
@@ -322,7 +325,7 @@ impl Bound {
             process.background.spawn(serving);
         }
         process.background.spawn(housekeeping(terminators.clone(), Arc::clone(process)));
-        let status_of = Status { process: Arc::clone(process), terminators, others };
+        let status_of = Status { process: Arc::clone(process), terminators, probes, others };
         process.background.spawn(status::serve(status, status_of));
         let reloader = Reloader::start(keepers, Arc::clone(process))?;
         process.log.info("ready").write();

@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 
 use crate::limits;
 use crate::listener::{Process, Terminator};
-use crate::plain::{self, Answer, Until};
+use crate::plain::{self, Answer, Reply, Until};
+use crate::probe::Probes;
 use crate::telemetry::metrics::Readiness;
 
 /// Everything that there is to tell of.
@@ -22,6 +23,8 @@ use crate::telemetry::metrics::Readiness;
 pub(crate) struct Status {
     pub(crate) process: Arc<Process>,
     pub(crate) terminators: Vec<Arc<Terminator>>,
+    /// What is performed for kubelet.
+    pub(crate) probes: Probes,
     /// The addresses of the other listeners, by their mode.
     pub(crate) others: Vec<(&'static str, SocketAddr)>,
 }
@@ -29,10 +32,12 @@ pub(crate) struct Status {
 /// Serves `status` until the very end.
 pub(crate) async fn serve(listener: TcpListener, status: Status) {
     let process = Arc::clone(&status.process);
+    // Kubelet may be at all of its probes at once.
+    let share = limits::STATUS_SHARE.saturating_add(status.probes.count());
     let answer = move |request: &Request<Incoming>| {
         status.answer(request.method(), request.uri().path(), request.uri().query())
     };
-    plain::serve(listener, process, answer, (limits::STATUS_SHARE, Until::Cut)).await;
+    plain::serve(listener, process, answer, (share, Until::Cut)).await;
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -40,14 +45,19 @@ const JSON: &str = "application/json";
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 impl Status {
-    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Answer {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response =
-                answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD only\n".to_owned());
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Reply {
+        if let Some((status, most)) = self.probes.at(path) {
+            if *method != Method::GET {
+                return Reply::Now(not_allowed("GET"));
+            }
+            // The status alone: what the application says beside it is for its clients.
+            let answered = async { bare(status.await) };
+            return Reply::Later(Box::pin(answered), most);
         }
-        match path {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Reply::Now(not_allowed("GET, HEAD"));
+        }
+        Reply::Now(match path {
             "/livez" => answer(StatusCode::OK, TEXT, "ok\n".to_owned()),
             "/readyz" => self.readiness(query),
             "/metrics" => {
@@ -60,7 +70,7 @@ impl Status {
                 TEXT,
                 "there are /livez, /readyz, /readyz?verbose and /metrics\n".to_owned(),
             ),
-        }
+        })
     }
 
     /// Listeners are bound and have their credentials before the status listener answers at all.
@@ -131,6 +141,20 @@ fn of_terminator(terminator: &Terminator) -> Value {
             }))
             .collect::<Vec<_>>(),
     })
+}
+
+fn not_allowed(methods: &'static str) -> Answer {
+    let text = format!("the methods here: {methods}\n");
+    let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+fn bare(status: StatusCode) -> Answer {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn answer(status: StatusCode, kind: &'static str, text: String) -> Answer {

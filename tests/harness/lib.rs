@@ -7,6 +7,7 @@
 pub mod app;
 pub mod at_end;
 pub mod curl;
+pub mod document;
 pub mod golden;
 pub mod kubelet;
 pub mod kubernetes;

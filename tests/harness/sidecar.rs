@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::curl::Curl;
 use crate::openssl::SClient;
@@ -51,9 +52,28 @@ pub struct Sidecar {
     /// The Secret with revocation lists.
     pub lists: Option<SecretDir>,
     root: PathBuf,
+    _kept: Option<TempDir>,
 }
 
 impl Sidecar {
+    /// The sidecar that `process` is, once it is ready, with a listener that ends TLS.
+    #[track_caller]
+    pub(crate) fn running(
+        mut process: Running,
+        certificates: Vec<SecretDir>,
+        root: PathBuf,
+    ) -> Self {
+        let [tls, status] = ["terminate", "status"].map(|mode| listening(&mut process, mode));
+        process.wait_for_log(|entry| entry["message"] == "ready");
+        let (redirect, authorities, lists, _kept) = (None, None, None, None);
+        Self { process, tls, redirect, status, certificates, authorities, lists, root, _kept }
+    }
+
+    /// With a directory that goes when it goes.
+    pub(crate) fn keeping(self, directory: TempDir) -> Self {
+        Self { _kept: Some(directory), ..self }
+    }
+
     /// A sidecar on free ports of 127.0.0.1 that forwards to `application` and closes its door at
     /// SIGTERM.
     pub fn before(application: SocketAddr) -> Setup {
@@ -216,19 +236,10 @@ impl Setup {
     pub fn start(self) -> Sidecar {
         let redirects = self.arguments.iter().any(|it| it == "--redirect-port");
         let mut process = self.program().start();
-        let mut address = |mode: &str| -> SocketAddr {
-            let line = process
-                .wait_for_log(|entry| entry["message"] == "listening" && entry["mode"] == mode);
-            let address = line["address"].as_str().expect("the line has an address");
-            address.parse().expect("the address is one")
-        };
-        let tls = address("terminate");
-        let redirect = redirects.then(|| address("redirect"));
-        let status = address("status");
-        process.wait_for_log(|entry| entry["message"] == "ready");
+        let redirect = redirects.then(|| listening(&mut process, "redirect"));
         let Self { arguments: _, certificates, authorities, lists, root } = self;
-        let root = root.unwrap_or_default();
-        Sidecar { process, tls, redirect, status, certificates, authorities, lists, root }
+        let running = Sidecar::running(process, certificates, root.unwrap_or_default());
+        Sidecar { redirect, authorities, lists, ..running }
     }
 
     /// Runs it to its end, which should come by itself.
@@ -240,4 +251,13 @@ impl Setup {
     fn program(&self) -> Program {
         Program::ours("lasthop-sidecar").args(&self.arguments)
     }
+}
+
+/// Where the listener of this mode is.
+#[track_caller]
+fn listening(process: &mut Running, mode: &str) -> SocketAddr {
+    let line =
+        process.wait_for_log(|entry| entry["message"] == "listening" && entry["mode"] == mode);
+    let address = line["address"].as_str().expect("the line has an address");
+    address.parse().expect("the address is one")
 }

@@ -39,6 +39,8 @@ pub(crate) async fn to(
         ("stream", Some(count)) => lines(count),
         ("delay", _) => delay(rest).await,
         ("trailers", None) => trailers(),
+        ("redirect", _) => redirect(rest),
+        ("grpc.health.v1.Health", _) => health(request).await,
         ("ws", None) => websocket::upgrade(request, &upgrades),
         ("", None) => text(StatusCode::OK, "lasthop-testapp\n"),
         _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
@@ -138,6 +140,32 @@ async fn delay(seconds: &str) -> Response<Body> {
         }
         None => text(StatusCode::BAD_REQUEST, "from 0 to 60 seconds\n"),
     }
+}
+
+/// A redirect to the path `/REST`.
+fn redirect(rest: &str) -> Response<Body> {
+    let mut response = text(StatusCode::FOUND, "");
+    if let Ok(location) = HeaderValue::from_str(&format!("/{rest}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// `grpc.health.v1.Health/Check`: every service is served (1) but `down` (2).
+async fn health(request: Request<Incoming>) -> Response<Body> {
+    let Ok(asked) = request.into_body().collect().await else {
+        return text(StatusCode::BAD_REQUEST, "the body broke off\n");
+    };
+    let status = if asked.to_bytes().ends_with(b"down") { 2 } else { 1 };
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let message = Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, status]);
+    let body =
+        StreamBody::new(stream::iter([Frame::data(message), Frame::trailers(trailers)].map(Ok)));
+    let mut response = Response::new(BodyExt::boxed(body));
+    let kind = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// A body with a trailer, as gRPC ends its answers.

@@ -79,6 +79,7 @@ STATUS LISTENER
   /livez     200 while the process runs
   /readyz    200 while traffic should come, else 503; ?verbose for listeners, addresses, Secrets
   /metrics   for Prometheus
+  and the probes that the document lists, each at its path
 
 EXIT STATUS
   0   ended after a signal; with --check-config: everything is good

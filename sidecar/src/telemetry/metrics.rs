@@ -44,6 +44,12 @@ struct OfSecret {
     secret: String,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfProbe {
+    probe: String,
+    result: &'static str,
+}
+
 /// Seconds; a last hop answers in fractions of a millisecond, and applications take seconds.
 const BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
@@ -73,6 +79,7 @@ pub(crate) struct Metrics {
     crl_expired: Family<OfListener, Gauge>,
     /// 1 while TLS secrets are streamed to somebody.
     pub(crate) key_log: Gauge,
+    probes: Family<OfProbe, Counter>,
     ready: Gauge,
     log_dropped: Gauge<u64, AtomicU64>,
 }
@@ -106,6 +113,7 @@ impl Metrics {
             failing: Family::default(),
             crl_expired: Family::default(),
             key_log: Gauge::default(),
+            probes: Family::default(),
             ready: Gauge::default(),
             log_dropped: Gauge::default(),
         };
@@ -169,6 +177,8 @@ impl Metrics {
         to.register("crl_expired", "1 while a revocation list is past its time", m.clone());
         let help = "1 while TLS secrets are streamed to somebody";
         to.register("key_log", help, self.key_log.clone());
+        let m = &self.probes;
+        to.register("probes", "Probes of the application performed, by result", m.clone());
         to.register("ready", "1 while the sidecar is ready", self.ready.clone());
         let m = self.log_dropped.clone();
         let help = "Log lines lost so far because nobody read the log fast enough";
@@ -191,6 +201,13 @@ impl Metrics {
 
     pub(crate) fn set_log_dropped(&self, lines: u64) {
         self.log_dropped.set(lines);
+    }
+
+    /// The handles of one probe.
+    pub(crate) fn of_probe(&self, path: &str) -> ProbeMetrics {
+        let counter =
+            |result| self.probes.get_or_create_owned(&OfProbe { probe: path.to_owned(), result });
+        ProbeMetrics { success: counter("success"), failure: counter("failure") }
     }
 
     /// The handles of one listener.
@@ -236,6 +253,32 @@ pub(crate) enum Readiness {
     Ready,
     /// Traffic should go elsewhere.
     NotReady,
+}
+
+/// What a probe of the application says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ProbeResult {
+    /// It is well.
+    Success,
+    /// It is not.
+    Failure,
+}
+
+/// The metrics of one probe.
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeMetrics {
+    success: Counter,
+    failure: Counter,
+}
+
+impl ProbeMetrics {
+    /// Counts one that was performed.
+    pub(crate) fn count(&self, result: ProbeResult) {
+        match result {
+            ProbeResult::Success => self.success.inc(),
+            ProbeResult::Failure => self.failure.inc(),
+        };
+    }
 }
 
 /// How a handshake ended.
@@ -353,6 +396,7 @@ mod tests {
         listener.refusal("LH501", "no_certificate");
         listener.application_failure("connect");
         listener.not_after("web", 0);
+        metrics.of_probe("/probes/web/readyz").count(ProbeResult::Success);
         let text = metrics.encode();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let mut families: Vec<String> = types
