@@ -172,8 +172,16 @@ fn by_flags(
         identity_headers,
         redirect_port,
         redirect_https_port,
+        require_loopback,
         unsafe_target: _,
     } = listener;
+    let clients = policy(clients)?;
+    let has_clients = clients.auth != ClientAuth::None;
+    let plaintext_door = if require_loopback.unwrap_or(has_clients) {
+        PlaintextDoor::NotReady
+    } else {
+        PlaintextDoor::Told
+    };
     let forward = forward.ok_or_else(|| wrong("`--listen` needs `--forward`"))?;
     let identity_headers = match identity_headers.as_slice() {
         [IdentityArg::None] => Vec::new(),
@@ -184,7 +192,7 @@ fn by_flags(
         forward,
         protocol: protocol.into(),
         tls_secrets: tls_secret.into_iter().map(path_text).collect::<Result<_, _>>()?,
-        clients: policy(clients)?,
+        clients,
         trusted_proxies: words(&trusted_proxies),
         identity_headers,
         proxy_protocol: ProxyProtocol::default(),
@@ -201,7 +209,7 @@ fn by_flags(
         listeners,
         status_listen: process.status_listen.unwrap_or(status),
         probes: Vec::new(),
-        plaintext_door: PlaintextDoor::default(),
+        plaintext_door,
         key_log: if process.allow_key_log { KeyLog::OnDemand } else { KeyLog::Refused },
         drain: Drain { delay_seconds: process.drain_delay, timeout_seconds: process.drain_timeout },
         log_level: process.log_level.into(),
@@ -324,7 +332,8 @@ mod tests {
                         "eku":"either","crlSecret":"crl","crlExpired":"refuse"},
              "trustedProxies":["allowed-clients","10.0.0.0/8"],"identityHeaders":["xfcc","rfc9440"]},
             {"mode":"redirect","listen":"0.0.0.0:8080","httpsPort":443}],
-            "statusListen":"127.0.0.1:9000","drain":{"delaySeconds":1,"timeoutSeconds":2},"logLevel":"warn"}"#;
+            "statusListen":"127.0.0.1:9000","drain":{"delaySeconds":1,"timeoutSeconds":2},"logLevel":"warn",
+            "plaintextDoor":"notReady"}"#;
         let document = parse(&[], Some(document)).unwrap();
         assert_eq!(flags.config, document.config);
     }
@@ -433,6 +442,7 @@ mod tests {
             "--drain-timeout",
             "--check-config",
             "--unsafe-target",
+            "--require-loopback",
             "LASTHOP_CONFIG",
             "EXIT STATUS",
             "EXAMPLES",

@@ -38,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) status: SocketAddr,
     /// What the status listener performs.
     pub(crate) probes: Vec<ProbePlan>,
+    pub(crate) door: PlaintextDoor,
     pub(crate) drain: DrainPlan,
     pub(crate) max_connections: usize,
     pub(crate) key_log: KeyLog,
@@ -113,6 +114,7 @@ impl Plan {
             redirect: Vec::new(),
             status: bound(*status_listen),
             probes: Vec::new(),
+            door: config.plaintext_door,
             drain: DrainPlan {
                 delay: Duration::from_secs(u64::from(drain.delay_seconds)),
                 timeout: Duration::from_secs(u64::from(drain.timeout_seconds)),
@@ -174,13 +176,6 @@ fn unserved(config: &SidecarConfig) -> Vec<ConfigFault> {
             }
         }
     }
-    for (what, asked) in
-        [("`plaintextDoor: notReady`", config.plaintext_door == PlaintextDoor::NotReady)]
-    {
-        if asked {
-            unserved.push(what.to_owned());
-        }
-    }
     let text = |what| ConfigFault(format!("{what} is not supported by this version"));
     unserved.into_iter().map(text).collect()
 }
@@ -190,9 +185,10 @@ impl Plan {
     pub(crate) fn ports(&self) -> Ports {
         let listen = self.terminate.iter().map(|it| it.listen);
         let listen = listen.chain(self.redirect.iter().map(|it| it.listen)).chain([self.status]);
-        let connect = self.terminate.iter().flat_map(|it| &it.application);
+        let connect = self.terminate.iter().flat_map(|it| &it.application).map(SocketAddr::port);
+        let probed = self.probes.iter().map(|it| it.action.port());
         Ports {
-            connect: connect.map(SocketAddr::port).collect(),
+            connect: connect.chain(probed).collect(),
             listen: listen.map(|it| it.port()).collect(),
         }
     }

@@ -10,6 +10,7 @@ pub mod cli;
 mod config;
 mod confine;
 mod dial;
+mod door;
 mod drain;
 mod forward;
 mod generation;

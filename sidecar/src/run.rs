@@ -18,6 +18,7 @@ use crate::accept;
 use crate::cli::{KeyLogRequest, Purpose, Settings};
 use crate::config::{Plan, RedirectPlan, TerminatePlan};
 use crate::confine::{self, Confined, Confinement};
+use crate::door::{self, Door};
 use crate::drain::{self, Phases, Signals};
 use crate::generation::{Generation, Keeper, Witnesses};
 use crate::handshake::Witness;
@@ -246,8 +247,12 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
         serve_key_log(tap, &bound, &process);
     }
     let probes = Probes::new(&plan.probes, &process);
-    let reloader =
-        bound.start(&process, probes).map_err(failed("the reload thread cannot be started"))?;
+    let door = Arc::new(bound.door(plan));
+    door.look(&door::listening(), &process);
+    process.background.spawn(door::watch(Arc::clone(&door), Arc::clone(&process)));
+    let reloader = bound
+        .start(&process, (probes, door))
+        .map_err(failed("the reload thread cannot be started"))?;
     runtime.block_on(drain::until_the_end(&process, signals, &reloader, plan.drain));
     // This cuts what is still open, and nothing that still runs is worth waiting for.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -311,7 +316,19 @@ impl Bound {
         Ok(Self { terminate, redirect, status, others })
     }
 
-    fn start(self, process: &Arc<Process>, probes: Probes) -> io::Result<Reloader> {
+    /// The doors of the applications of `plan` beside these listeners.
+    fn door(&self, plan: &Plan) -> Door {
+        let applications = plan.terminate.iter().flat_map(|it| it.application.iter().copied());
+        let terminate = self.terminate.iter().map(|(_, terminator, _)| terminator.address);
+        let others = self.others.iter().map(|(_mode, address)| *address);
+        Door::new(plan.door, applications, terminate.chain(others))
+    }
+
+    fn start(
+        self,
+        process: &Arc<Process>,
+        (probes, door): (Probes, Arc<Door>),
+    ) -> io::Result<Reloader> {
         let Self { terminate, redirect, status, others } = self;
         let mut keepers = Vec::new();
         let mut terminators = Vec::new();
@@ -325,7 +342,7 @@ impl Bound {
             process.background.spawn(serving);
         }
         process.background.spawn(housekeeping(terminators.clone(), Arc::clone(process)));
-        let status_of = Status { process: Arc::clone(process), terminators, probes, others };
+        let status_of = Status { process: Arc::clone(process), terminators, probes, door, others };
         process.background.spawn(status::serve(status, status_of));
         let reloader = Reloader::start(keepers, Arc::clone(process))?;
         process.log.info("ready").write();

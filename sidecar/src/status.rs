@@ -12,6 +12,7 @@ use lasthop_contract::text::rfc3339;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::door::{Door, Sight};
 use crate::limits;
 use crate::listener::{Process, Terminator};
 use crate::plain::{self, Answer, Reply, Until};
@@ -25,6 +26,7 @@ pub(crate) struct Status {
     pub(crate) terminators: Vec<Arc<Terminator>>,
     /// What is performed for kubelet.
     pub(crate) probes: Probes,
+    pub(crate) door: Arc<Door>,
     /// The addresses of the other listeners, by their mode.
     pub(crate) others: Vec<(&'static str, SocketAddr)>,
 }
@@ -62,7 +64,11 @@ impl Status {
             "/readyz" => self.readiness(query),
             "/metrics" => {
                 self.process.metrics.set_log_dropped(self.process.log.dropped());
-                self.process.metrics.set_ready(self.is_ready());
+                let ready = match self.objection() {
+                    None => Readiness::Ready,
+                    Some(_) => Readiness::NotReady,
+                };
+                self.process.metrics.set_ready(ready);
                 answer(StatusCode::OK, METRICS, self.process.metrics.encode())
             }
             _ => answer(
@@ -73,36 +79,34 @@ impl Status {
         })
     }
 
-    /// Listeners are bound and have their credentials before the status listener answers at all.
-    fn is_ready(&self) -> Readiness {
+    /// Why traffic should go elsewhere, if it should. Listeners are bound and have their credentials
+    /// before the status listener answers at all.
+    fn objection(&self) -> Option<String> {
         if self.process.phases.unready.is_cancelled() {
-            Readiness::NotReady
-        } else {
-            Readiness::Ready
+            return Some("draining".to_owned());
         }
+        self.door.objection()
     }
 
     fn readiness(&self, query: Option<&str>) -> Answer {
-        let ready = self.is_ready();
-        let status = match ready {
-            Readiness::Ready => StatusCode::OK,
-            Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        let objection = self.objection();
+        let status = match objection {
+            None => StatusCode::OK,
+            Some(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let verbose = query.is_some_and(|query| {
             query.split('&').any(|it| it == "verbose" || it.starts_with("verbose="))
         });
         if verbose {
-            return answer(status, JSON, self.detail(ready));
+            return answer(status, JSON, self.detail(objection.as_deref()));
         }
-        let text = match ready {
-            Readiness::Ready => "ok\n",
-            Readiness::NotReady => "draining\n",
-        };
-        answer(status, TEXT, text.to_owned())
+        let mut text = objection.unwrap_or_else(|| "ok".to_owned());
+        text.push('\n');
+        answer(status, TEXT, text)
     }
 
     /// One JSON document, without a client's name.
-    fn detail(&self, ready: Readiness) -> String {
+    fn detail(&self, objection: Option<&str>) -> String {
         let terminators = self.terminators.iter().map(|terminator| of_terminator(terminator));
         let others = self.others.iter().map(|(mode, address)| {
             let port = address.port().to_string();
@@ -111,12 +115,22 @@ impl Status {
         });
         let listeners: Vec<Value> = terminators.chain(others).collect();
         let document = json!({
-            "ready": ready == Readiness::Ready,
+            "ready": objection.is_none(),
+            "reason": objection,
             "version": env!("CARGO_PKG_VERSION"),
             "listeners": listeners,
+            "plaintextDoor": self.door.sights().iter().map(of_port).collect::<Vec<_>>(),
         });
         format!("{document}\n")
     }
+}
+
+fn of_port((port, sight): (&u16, &Sight)) -> Value {
+    let addresses = match sight {
+        Sight::Open(addresses) => addresses.as_slice(),
+        Sight::Absent | Sight::Closed | Sight::Unknown => &[],
+    };
+    json!({ "port": port, "state": sight.word(), "addresses": addresses })
 }
 
 fn of_terminator(terminator: &Terminator) -> Value {

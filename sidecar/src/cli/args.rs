@@ -124,6 +124,19 @@ pub(super) struct ListenerArgs {
     #[arg(long, value_name = "PORT", requires = "redirect_port")]
     pub(super) redirect_https_port: Option<u16>,
 
+    /// Whether to be unready while the application also answers on other addresses than loopback
+    /// [default: true with client certificates, else false]
+    ///
+    /// Whoever reaches its port there passes the sidecar by; it is logged and counted in any case.
+    #[arg(
+        long,
+        value_name = "true|false",
+        requires = "listen",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub(super) require_loopback: Option<bool>,
+
     /// Forward to an application that is not on loopback, over a network, unencrypted
     #[arg(long)]
     pub(super) unsafe_target: bool,

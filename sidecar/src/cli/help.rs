@@ -77,7 +77,8 @@ SIGNALS
 
 STATUS LISTENER
   /livez     200 while the process runs
-  /readyz    200 while traffic should come, else 503; ?verbose for listeners, addresses, Secrets
+  /readyz    200 while traffic should come, else 503 and why; ?verbose for listeners, addresses,
+             Secrets, and whether the application can be reached past the sidecar
   /metrics   for Prometheus
   and the probes that the document lists, each at its path
 

@@ -45,6 +45,11 @@ struct OfSecret {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OfPort {
+    port: u16,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct OfProbe {
     probe: String,
     result: &'static str,
@@ -80,6 +85,7 @@ pub(crate) struct Metrics {
     /// 1 while TLS secrets are streamed to somebody.
     pub(crate) key_log: Gauge,
     probes: Family<OfProbe, Counter>,
+    door: Family<OfPort, Gauge>,
     ready: Gauge,
     log_dropped: Gauge<u64, AtomicU64>,
 }
@@ -114,6 +120,7 @@ impl Metrics {
             crl_expired: Family::default(),
             key_log: Gauge::default(),
             probes: Family::default(),
+            door: Family::default(),
             ready: Gauge::default(),
             log_dropped: Gauge::default(),
         };
@@ -179,6 +186,8 @@ impl Metrics {
         to.register("key_log", help, self.key_log.clone());
         let m = &self.probes;
         to.register("probes", "Probes of the application performed, by result", m.clone());
+        let help = "1 while the application's port can be reached past the sidecar";
+        to.register("plaintext_door", help, self.door.clone());
         to.register("ready", "1 while the sidecar is ready", self.ready.clone());
         let m = self.log_dropped.clone();
         let help = "Log lines lost so far because nobody read the log fast enough";
@@ -201,6 +210,11 @@ impl Metrics {
 
     pub(crate) fn set_log_dropped(&self, lines: u64) {
         self.log_dropped.set(lines);
+    }
+
+    /// Says whether the application's `port` can be reached past the sidecar.
+    pub(crate) fn set_door(&self, port: u16, sight: DoorState) {
+        self.door.get_or_create(&OfPort { port }).set(i64::from(sight == DoorState::Open));
     }
 
     /// The handles of one probe.
@@ -253,6 +267,15 @@ pub(crate) enum Readiness {
     Ready,
     /// Traffic should go elsewhere.
     NotReady,
+}
+
+/// Whether there is a way past the sidecar.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DoorState {
+    /// There is.
+    Open,
+    /// None is seen.
+    NotOpen,
 }
 
 /// What a probe of the application says.
@@ -396,6 +419,7 @@ mod tests {
         listener.refusal("LH501", "no_certificate");
         listener.application_failure("connect");
         listener.not_after("web", 0);
+        metrics.set_door(8080, DoorState::Open);
         metrics.of_probe("/probes/web/readyz").count(ProbeResult::Success);
         let text = metrics.encode();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
