@@ -223,6 +223,7 @@ fn policy(clients: ClientArgs) -> Result<Clients, Refused> {
         client_crl_secret,
         client_crl_expired,
         client_eku,
+        client_auth_exempt_paths,
         allowed_clients,
     } = clients;
     let default = if client_ca_secret.is_some() { ClientAuth::Required } else { ClientAuth::None };
@@ -233,7 +234,7 @@ fn policy(clients: ClientArgs) -> Result<Clients, Refused> {
         eku: client_eku.map(ClientEku::from),
         crl_secret: client_crl_secret.map(path_text).transpose()?,
         crl_expired: client_crl_expired.map(CrlExpired::from).unwrap_or_default(),
-        exempt_paths: Vec::new(),
+        exempt_paths: words(&client_auth_exempt_paths),
     })
 }
 
@@ -303,6 +304,8 @@ mod tests {
                 "either",
                 "--allowed-clients",
                 "dns:alb.example.com,uri:spiffe://x/y",
+                "--client-auth-exempt-paths",
+                "/healthz,/livez",
                 "--trusted-proxies",
                 "allowed-clients,10.0.0.0/8",
                 "--identity-headers",
@@ -329,7 +332,8 @@ mod tests {
             {"mode":"terminate","listen":"0.0.0.0:8443","forward":"127.0.0.1:8080","protocol":"h2c",
              "tlsSecrets":["web","api"],
              "clients":{"auth":"required","caSecret":"ca","allowed":["dns:alb.example.com","uri:spiffe://x/y"],
-                        "eku":"either","crlSecret":"crl","crlExpired":"refuse"},
+                        "eku":"either","crlSecret":"crl","crlExpired":"refuse",
+                        "exemptPaths":["/healthz","/livez"]},
              "trustedProxies":["allowed-clients","10.0.0.0/8"],"identityHeaders":["xfcc","rfc9440"]},
             {"mode":"redirect","listen":"0.0.0.0:8080","httpsPort":443}],
             "statusListen":"127.0.0.1:9000","drain":{"delaySeconds":1,"timeoutSeconds":2},"logLevel":"warn",
@@ -431,6 +435,7 @@ mod tests {
             "--client-crl-secret",
             "--client-auth",
             "--client-eku",
+            "--client-auth-exempt-paths",
             "--allowed-clients",
             "--trusted-proxies",
             "--identity-headers",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lasthop_contract::client_policy::{
     AllowedClients, ClientAuth, ClientEku, CrlExpired, PolicyError,
 };
+use lasthop_contract::exempt_paths::ExemptPaths;
 use lasthop_contract::sidecar_config::{
     Clients, Forward, IdentityHeader, KeyLog, Listener, PlaintextDoor, Protocol, ProxyProtocol,
     SidecarConfig, Terminate,
@@ -54,6 +55,8 @@ pub(crate) struct TerminatePlan {
     pub(crate) tls: Vec<SecretDir>,
     /// [`None`]: no certificate is asked for.
     pub(crate) clients: Option<ClientsPlan>,
+    /// What clients without a certificate may ask for, where all others need one.
+    pub(crate) exempt: Option<ExemptPaths>,
     pub(crate) trusted: TrustedProxies,
     pub(crate) identity: Vec<IdentityHeader>,
 }
@@ -170,9 +173,6 @@ fn unserved(config: &SidecarConfig) -> Vec<ConfigFault> {
                 if terminate.proxy_protocol != ProxyProtocol::default() {
                     note("`proxyProtocol`");
                 }
-                if !terminate.clients.exempt_paths.is_empty() {
-                    note("`exemptPaths`");
-                }
             }
         }
     }
@@ -223,6 +223,7 @@ impl Reading<'_> {
         }
         let tls: Vec<SecretDir> =
             tls_secrets.iter().filter_map(|name| self.directory(name)).collect();
+        let exempt = self.exempt_paths(clients, *protocol);
         let clients = self.clients(clients);
         let trusted = match TrustedProxies::from_entries(trusted_proxies) {
             Ok(trusted) => trusted,
@@ -233,7 +234,12 @@ impl Reading<'_> {
                 TrustedProxies::default()
             }
         };
-        let clients = clients.ok()?;
+        let mut clients = clients.ok()?;
+        if let (Some(_), Some(clients)) = (&exempt, &mut clients) {
+            // The handshake asks for a certificate and does not insist; requests without one are
+            // refused but for these paths.
+            clients.auth = ClientAuth::Optional;
+        }
         if clients.is_none() && trusted.needs_certificates() {
             (self.report)(
                 "`trusted-proxies` names clients, but `client-auth` is `none`: nobody would be trusted"
@@ -244,7 +250,44 @@ impl Reading<'_> {
         identity.sort_unstable();
         identity.dedup();
         let protocol = *protocol;
-        Some(TerminatePlan { listen, application, protocol, tls, clients, trusted, identity })
+        Some(TerminatePlan {
+            listen,
+            application,
+            protocol,
+            tls,
+            clients,
+            exempt,
+            trusted,
+            identity,
+        })
+    }
+
+    /// The paths that need no certificate, where anything does.
+    fn exempt_paths(&mut self, clients: &Clients, protocol: Protocol) -> Option<ExemptPaths> {
+        let paths = match ExemptPaths::from_entries(&clients.exempt_paths) {
+            Ok(paths) if paths.is_empty() => return None,
+            Ok(paths) => paths,
+            Err(errors) => {
+                for error in errors {
+                    (self.report)(format!("`client-auth-exempt-paths`: {error}"));
+                }
+                return None;
+            }
+        };
+        if protocol == Protocol::Tcp {
+            (self.report)(
+                "`client-auth-exempt-paths` is for HTTP, with `protocol: tcp` there are no paths"
+                    .to_owned(),
+            );
+        }
+        if clients.auth == ClientAuth::Optional {
+            (self.report)(
+                "`client-auth` is `optional`, so every path is reached without a certificate; write \
+                 `client-auth: required` beside `client-auth-exempt-paths`"
+                    .to_owned(),
+            );
+        }
+        Some(paths)
     }
 
     fn directory(&mut self, name: &str) -> Option<SecretDir> {
@@ -269,7 +312,7 @@ impl Reading<'_> {
 
     /// The policy; [`None`] where no certificate is asked for.
     fn clients(&mut self, clients: &Clients) -> Result<Option<ClientsPlan>, Reported> {
-        let Clients { auth, ca_secret, allowed, eku, crl_secret, crl_expired, exempt_paths: _ } =
+        let Clients { auth, ca_secret, allowed, eku, crl_secret, crl_expired, exempt_paths } =
             clients;
         if *auth == ClientAuth::None {
             let unused = [
@@ -277,6 +320,7 @@ impl Reading<'_> {
                 ("allowed-clients", !allowed.is_empty()),
                 ("client-eku", eku.is_some()),
                 ("client-crl-secret", crl_secret.is_some()),
+                ("client-auth-exempt-paths", !exempt_paths.is_empty()),
             ];
             for (name, _) in unused.iter().filter(|(_, given)| *given) {
                 (self.report)(format!(
@@ -399,6 +443,19 @@ mod tests {
             (
                 r#","clients":{"auth":"required","caSecret":"../ca","allowed":["*"]}"#,
                 "secrets root",
+            ),
+            (r#","clients":{"auth":"none","exemptPaths":["/healthz"]}"#, "would keep nobody out"),
+            (
+                r#","clients":{"auth":"optional","caSecret":"ca","allowed":["*"],"exemptPaths":["/healthz"]}"#,
+                "`client-auth` is `optional`",
+            ),
+            (
+                r#","clients":{"auth":"required","caSecret":"ca","allowed":["*"],"exemptPaths":["/a%2f"]}"#,
+                "escape",
+            ),
+            (
+                r#","protocol":"tcp","clients":{"auth":"required","caSecret":"ca","allowed":["*"],"exemptPaths":["/a"]}"#,
+                "there are no paths",
             ),
             (r#","trustedProxies":["allowed-clients"]"#, "nobody would be trusted"),
             (r#","trustedProxies":["10.0.0.0/99"]"#, "trusted-proxies"),

@@ -177,7 +177,7 @@ pub(crate) async fn watch(door: Arc<Door>, process: Arc<Process>) {
 }
 
 /// Every address that somebody in this network namespace, which is the pod's, listens on
-/// (proc_pid_net(5)).
+/// (`proc_pid_net(5)`).
 pub(crate) fn listening() -> io::Result<Vec<SocketAddr>> {
     let mut sockets = read(&std::fs::read_to_string("/proc/net/tcp")?)?;
     match std::fs::read_to_string("/proc/net/tcp6") {

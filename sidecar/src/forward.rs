@@ -15,6 +15,7 @@ mod blocks;
 pub(crate) mod body;
 mod drive;
 mod exchange;
+mod exempt;
 mod expect;
 pub(crate) mod headers;
 mod hop;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use lasthop_contract::exempt_paths::ExemptPaths;
 use lasthop_contract::sidecar_config::{IdentityHeader, Protocol};
 use lasthop_contract::trusted_proxies::TrustedProxies;
 use tokio::sync::Semaphore;
@@ -42,6 +43,8 @@ pub(crate) struct Terminator {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
+    /// What clients without a certificate may ask for, where all others need one.
+    pub(crate) exempt: Option<ExemptPaths>,
     pub(crate) trusted: TrustedProxies,
     pub(crate) identity: Vec<IdentityHeader>,
     pub(crate) application: Application,
@@ -76,6 +79,7 @@ impl Terminator {
             protocol,
             tls: _,
             clients: _,
+            exempt,
             trusted,
             identity,
         } = plan;
@@ -87,6 +91,7 @@ impl Terminator {
             name,
             address,
             protocol,
+            exempt,
             trusted,
             identity,
             application,

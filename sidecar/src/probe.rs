@@ -42,10 +42,13 @@ struct Probe {
     run: Mutex<Run>,
 }
 
+/// A result that is there when its run is over.
+type Coming = watch::Receiver<Option<StatusCode>>;
+
 #[derive(Debug, Default)]
 struct Run {
     /// The result of the run that is under way, when it comes.
-    coming: Option<watch::Receiver<Option<StatusCode>>>,
+    coming: Option<Coming>,
     /// The result of the last one.
     last: Option<ProbeResult>,
 }
@@ -125,22 +128,25 @@ impl Probes {
 async fn result(probe: Arc<Probe>) -> StatusCode {
     let mut coming = {
         let mut run = probe.run.lock().unwrap_or_else(PoisonError::into_inner);
-        match run.coming.as_ref().filter(|it| it.borrow().is_none() && it.has_changed().is_ok()) {
+        let under_way = |it: &&Coming| it.borrow().is_none() && it.has_changed().is_ok();
+        match run.coming.as_ref().filter(under_way) {
             Some(coming) => coming.clone(),
-            None => {
-                let (done, coming) = watch::channel(None);
-                run.coming = Some(coming.clone());
-                let probe = Arc::clone(&probe);
-                probe.tracker.clone().spawn(async move {
-                    let status = probe.perform().await;
-                    done.send_replace(Some(status));
-                });
-                coming
-            }
+            None => run.coming.insert(begin(&probe)).clone(),
         }
     };
     let status = coming.wait_for(Option::is_some).await.map(|status| *status);
     status.ok().flatten().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Begins a run.
+fn begin(probe: &Arc<Probe>) -> Coming {
+    let (done, coming) = watch::channel(None);
+    let running = Arc::clone(probe);
+    probe.tracker.spawn(async move {
+        let status = running.perform().await;
+        done.send_replace(Some(status));
+    });
+    coming
 }
 
 impl Probe {

@@ -65,8 +65,17 @@ impl Sidecar {
     ) -> Self {
         let [tls, status] = ["terminate", "status"].map(|mode| listening(&mut process, mode));
         process.wait_for_log(|entry| entry["message"] == "ready");
-        let (redirect, authorities, lists, _kept) = (None, None, None, None);
-        Self { process, tls, redirect, status, certificates, authorities, lists, root, _kept }
+        Self {
+            process,
+            tls,
+            redirect: None,
+            status,
+            certificates,
+            authorities: None,
+            lists: None,
+            root,
+            _kept: None,
+        }
     }
 
     /// With a directory that goes when it goes.

@@ -117,6 +117,15 @@ static CLIENTS: &[Logged] = &[
               certificates of the same CA.",
         cure: "If it is to come in, add one of the names in `sans` of the log line: `dns:client.example.com`.",
     },
+    Logged {
+        code: Code(513),
+        reason: "not_exempt",
+        what: "a client without a certificate asked for something that needs one",
+        why: "With `lasthop.dev/client-auth-exempt-paths` the handshake does not insist on a certificate, so this client got \
+              as far as a request. It is not a plain GET or HEAD of one of these paths, and was answered 403.",
+        cure: "If a health checker asks so, write its path exactly as in `path` of the log line. Any other client needs a \
+               certificate.",
+    },
 ];
 
 /// Handshakes that come to nothing, and connections that there is no room for.

@@ -165,6 +165,13 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "USAGE", requires = "listen", value_enum)]
     pub(super) client_eku: Option<ClientEkuArg>,
 
+    /// Paths that need no certificate, for health checkers: a plain GET or HEAD of one of these
+    ///
+    /// They are compared as they are, without the query. Whoever presents a certificate is held to it
+    /// here too, and whoever has none gets 403 for everything else.
+    #[arg(long, value_name = "PATH,…", requires = "client_ca_secret", value_delimiter = ',')]
+    pub(super) client_auth_exempt_paths: Vec<String>,
+
     /// Which holders of a good certificate may come in; required with a CA
     ///
     /// dns:NAME, dns:*.NAME (one label), uri:URI, ip:ADDRESS, email:ADDRESS, cn:NAME (only where

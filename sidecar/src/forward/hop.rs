@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::{HeaderName, HeaderValue};
+use lasthop_contract::exempt_paths::ExemptPaths;
 use lasthop_contract::text::hex;
 use lasthop_contract::trusted_proxies::Trust;
 use tokio::sync::Notify;
@@ -26,6 +27,7 @@ pub(crate) struct Hop {
     pub(crate) trust: Trust,
     pub(crate) protocol: Alpn,
     pub(crate) sni: Option<String>,
+    access: Access,
     /// The identity headers that every request gets.
     pub(crate) told: Vec<(HeaderName, HeaderValue)>,
     /// The log fields that every request gets.
@@ -38,6 +40,15 @@ pub(crate) struct Hop {
     /// When the head that is being read began, in milliseconds after birth; 0 for none.
     head_began: AtomicU64,
     first: Notify,
+}
+
+/// What the client may ask for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Access {
+    /// Anything.
+    Everything,
+    /// It has no certificate: what needs none.
+    ExemptPaths,
 }
 
 impl Hop {
@@ -53,6 +64,10 @@ impl Hop {
             }
             None => Vec::new(),
         };
+        let access = match (&admitted.client, &terminator.exempt) {
+            (None, Some(_)) => Access::ExemptPaths,
+            _ => Access::Everything,
+        };
         Self {
             terminator,
             process,
@@ -60,6 +75,7 @@ impl Hop {
             trust: admitted.trust,
             protocol: admitted.protocol,
             sni: admitted.sni.clone(),
+            access,
             told,
             fields,
             born: Instant::now(),
@@ -67,6 +83,14 @@ impl Hop {
             requests: AtomicU32::new(0),
             head_began: AtomicU64::new(0),
             first: Notify::new(),
+        }
+    }
+
+    /// The only paths that the client may ask for, unless it may ask for all.
+    pub(super) fn restricted_to(&self) -> Option<&ExemptPaths> {
+        match self.access {
+            Access::Everything => None,
+            Access::ExemptPaths => self.terminator.exempt.as_ref(),
         }
     }
 

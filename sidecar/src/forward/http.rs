@@ -16,6 +16,7 @@ use lasthop_contract::sidecar_config::Protocol;
 use super::body::{RequestBody, ResponseBody};
 use super::drive::drive;
 use super::exchange::{self, Answer, Failure};
+use super::exempt;
 use super::expect::Gate;
 use super::headers::{self, Asked, Origin};
 use super::hop::Hop;
@@ -147,6 +148,9 @@ struct Bad {
 /// Makes the head of a request the one that the application reads.
 fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared, Bad> {
     let bad = |status, text| Bad { status, text };
+    if !exempt::admits(hop, parts, incoming) {
+        return Err(bad(StatusCode::FORBIDDEN, "a client certificate is needed for this"));
+    }
     if parts.method == Method::CONNECT {
         return Err(bad(StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"));
     }

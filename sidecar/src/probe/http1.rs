@@ -74,9 +74,8 @@ async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Response<()
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let failed = |error: hyper::Error| match error.is_parse() {
-        true => Failed::Protocol,
-        false => Failed::Broken,
+    let failed = |error: hyper::Error| {
+        if error.is_parse() { Failed::Protocol } else { Failed::Broken }
     };
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(limits::PLAIN_HEAD_BYTES)

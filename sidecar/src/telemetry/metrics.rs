@@ -68,6 +68,7 @@ pub(crate) struct Metrics {
     handshakes: Family<OfReason, Counter>,
     handshake_seconds: Family<OfListener, Histogram, fn() -> Histogram>,
     refusals: Family<OfRefusal, Counter>,
+    refused_requests: Family<OfRefusal, Counter>,
     sni_default: Family<OfListener, Counter>,
     requests: Family<OfStatus, Counter>,
     request_seconds: Family<OfListener, Histogram, fn() -> Histogram>,
@@ -104,6 +105,7 @@ impl Metrics {
             handshakes: Family::default(),
             handshake_seconds: Family::new_with_constructor(histogram),
             refusals: Family::default(),
+            refused_requests: Family::default(),
             sni_default: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(histogram),
@@ -141,6 +143,10 @@ impl Metrics {
         to.register_with_unit("handshake_duration", "Time of a handshake", Unit::Seconds, m);
         let m = &self.refusals;
         to.register("refused_connections", "Connections refused, by code and reason", m.clone());
+        let m = &self.refused_requests;
+        let help =
+            "Requests of connections without a client certificate refused, by code and reason";
+        to.register("refused_requests", help, m.clone());
         let m = &self.sni_default;
         let help = "Handshakes served with the first certificate, for no or an unknown server name";
         to.register("sni_default", help, m.clone());
@@ -254,6 +260,7 @@ impl Metrics {
             failing: self.failing.get_or_create_owned(&of),
             crl_expired: self.crl_expired.get_or_create_owned(&of),
             refusals: self.refusals.clone(),
+            refused_requests: self.refused_requests.clone(),
             application_failures: self.application_failures.clone(),
             not_after: self.not_after.clone(),
         }
@@ -336,6 +343,7 @@ pub(crate) struct ListenerMetrics {
     pub(crate) failing: Gauge,
     pub(crate) crl_expired: Gauge,
     refusals: Family<OfRefusal, Counter>,
+    refused_requests: Family<OfRefusal, Counter>,
     application_failures: Family<OfReason, Counter>,
     not_after: Family<OfSecret, Gauge>,
 }
@@ -367,6 +375,12 @@ impl ListenerMetrics {
     pub(crate) fn refusal(&self, code: &str, reason: &'static str) {
         let labels = OfRefusal { listener: self.listener.clone(), code: code.to_owned(), reason };
         self.refusals.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request that was refused.
+    pub(crate) fn refused_request(&self, code: &str, reason: &'static str) {
+        let labels = OfRefusal { listener: self.listener.clone(), code: code.to_owned(), reason };
+        self.refused_requests.get_or_create(&labels).inc();
     }
 
     /// Counts a request or connection that the application failed.
@@ -417,6 +431,7 @@ mod tests {
         let metrics = Metrics::new();
         let listener = metrics.of_listener("8443");
         listener.refusal("LH501", "no_certificate");
+        listener.refused_request("LH513", "not_exempt");
         listener.application_failure("connect");
         listener.not_after("web", 0);
         metrics.set_door(8080, DoorState::Open);
