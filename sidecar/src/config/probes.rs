@@ -1,6 +1,7 @@
 //! The probes of a document, parsed.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::header::{
@@ -118,7 +119,7 @@ pub(crate) fn target(path: &str) -> Option<PathAndQuery> {
         if byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _infallible = write!(text, "%{byte:02X}");
         }
     }
     text.parse().ok()
