@@ -32,6 +32,11 @@ fn the_alb_comes_in_with_its_server_certificate_and_nobody_else_does() {
     store(cluster, (NAMESPACE, "alb-certs"), "Opaque", &alb.alb_secret(&public));
     store(cluster, (NAMESPACE, "gateway-secret-cacert"), "Opaque", &public.ca_secret());
 
+    let mut presented = alb.secret();
+    presented.extend(public.ca_secret());
+    store(cluster, (NAMESPACE, "alb-client"), "Opaque", &presented);
+
+    mistakes_are_refused(cluster);
     cluster.admitted(&example("iks-alb-httpbin/ingress.yaml"));
     cluster.admitted(&object("iks-alb-httpbin/workload.yaml", "Service").to_string());
 
@@ -55,6 +60,34 @@ fn the_alb_comes_in_with_its_server_certificate_and_nobody_else_does() {
         strangers_are_not(&mut running, name, server, &public, &pki);
     }
     plain_pods_stay_plain(cluster);
+}
+
+/// The forms of the ALB of old and of that of today are not the same, nor is how they name a Secret.
+fn mistakes_are_refused(cluster: &Cluster) {
+    let with = |name: &str, value: &str| {
+        let mut ingress = object("iks-alb-httpbin/ingress.yaml", "Ingress");
+        ingress["metadata"]["annotations"][name] = value.into();
+        ingress.to_string()
+    };
+    let secret = "nginx.ingress.kubernetes.io/proxy-ssl-secret";
+    let old = "ingress.bluemix.net/ssl-services";
+    let one = |secret: &str| format!("ssl-service=httpbin ssl-secret={secret}");
+    let told = [
+        ("LH221", cluster.refused(&with(secret, "alb-client"))),
+        ("LH203", cluster.refused(&with(secret, "httptools/alb-certs"))),
+        ("LH201", cluster.refused(&with(secret, "httptools/alb-cilent"))),
+        ("LH201", cluster.refused(&with(old, &one("alb-cerst")))),
+        ("LH203", cluster.refused(&with(old, &one("gateway-secret")))),
+    ];
+    for (code, told) in told {
+        assert!(told.contains(code), "{code}: {told}");
+    }
+    let off = cluster.admitted(&with("nginx.ingress.kubernetes.io/proxy-ssl-verify", "true"));
+    assert!(off.stderr.contains("Warning: LH220"), "{off}");
+    let several = format!("{};ssl-service=other", one("alb-certs"));
+    let unverified = cluster.admitted(&with(old, &several));
+    assert!(unverified.stderr.contains("Warning: LH231"), "{unverified}");
+    cluster.kubectl(&["delete", "ingress", "alb-ingress", "-n", NAMESPACE]).run().expect_success();
 }
 
 fn the_alb_is_let_in(pod: &PodOnHost, name: &str, server: &Issued, alb: &Issued) {

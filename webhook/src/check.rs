@@ -10,6 +10,7 @@ use crate::finding::{self, Finding, Severity};
 use crate::object::Object;
 use crate::surroundings::Surroundings;
 
+mod behind;
 pub(crate) mod gather;
 mod mode;
 mod overrides;
@@ -17,6 +18,7 @@ mod ratchet;
 mod requester;
 mod scene;
 
+pub use behind::Behind;
 pub use mode::{Limits, Mode, Setting, Validate};
 pub use requester::Requester;
 pub use scene::{Maker, Nearest, Own, Pair, Scene, SeenSecret, Sight, User};

@@ -6,6 +6,7 @@ use crate::object::Object;
 use crate::path::FieldPath;
 
 pub mod ingress;
+pub mod ingress_annotations;
 mod pod;
 
 /// Has the application routing of Azure make the Secret.
@@ -16,6 +17,15 @@ pub const AZURE_KEY_VAULT: &str = "kubernetes.azure.com/tls-cert-keyvault-uri";
 pub enum Role {
     /// An Ingress controller serves it to clients: `spec.tls[].secretName`.
     IngressServer,
+    /// An Ingress controller verifies clients with its CAs: `auth-tls-secret`.
+    IngressClientCa,
+    /// An Ingress controller presents its chain to the application, where it has one, and does not
+    /// verify the application: `proxy-ssl-secret`.
+    BackendClient,
+    /// The same, and the application is verified with its CAs: `proxy-ssl-verify`.
+    VerifyingBackendClient,
+    /// The same as it was on IBM Cloud, which verifies where there is a CA: `ssl-services`.
+    AlbClient,
     /// The sidecar serves it: `lasthop.dev/tls-secret`.
     SidecarServer,
     /// The sidecar verifies clients with its CAs: `lasthop.dev/client-ca-secret`.
@@ -28,11 +38,34 @@ impl Role {
     /// The forms of Secret that its reader understands; none where it reads no chain and key.
     pub fn forms(self) -> &'static [Form] {
         match self {
-            Self::IngressServer => &[Form::Tls],
+            Self::IngressServer | Self::BackendClient | Self::VerifyingBackendClient => {
+                &[Form::Tls]
+            }
+            Self::AlbClient => &[Form::AlbCerts],
             Self::SidecarServer => &Form::ALL,
-            Self::SidecarClientCa | Self::SidecarClientCrl => &[],
+            Self::IngressClientCa | Self::SidecarClientCa | Self::SidecarClientCrl => &[],
         }
     }
+
+    /// The keys under which the reader looks for CAs, where it knows fewer than the sidecar does.
+    pub fn ca_keys(self) -> Option<&'static [&'static str]> {
+        matches!(self, Self::IngressClientCa).then_some(&["ca.crt"])
+    }
+
+    /// Whether the reader presents the chain as a client, if there is one at all.
+    pub fn is_client(self) -> bool {
+        matches!(self, Self::BackendClient | Self::VerifyingBackendClient | Self::AlbClient)
+    }
+}
+
+/// What a fault of the Secret, or its absence, weighs at most.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Weight {
+    /// It refuses.
+    #[default]
+    Refuses,
+    /// It warns: the Secret is of another namespace, or who reads the place is a guess.
+    Warns,
 }
 
 /// A host that the Secret's certificate is to cover, and where it is written.
@@ -57,11 +90,14 @@ pub struct Reference {
     pub hosts: Vec<HostAt>,
     /// What it is meant for.
     pub role: Role,
+    /// What a fault weighs at most.
+    pub weight: Weight,
 }
 
 /// All references of an object that lives in `namespace`, in the order of its fields.
 pub fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     let mut references = ingress::of(object, namespace);
+    references.extend(ingress_annotations::of(object, namespace));
     references.extend(pod::of(object, namespace));
     references
 }

@@ -7,6 +7,7 @@ use crate::finding::{Finding, Severity};
 use crate::object::Object;
 use crate::path::FieldPath;
 
+mod annotation_secret_name;
 pub(crate) mod bad_override;
 mod budget_used_up;
 mod could_not_look;
@@ -15,22 +16,33 @@ mod field_type;
 mod host_in_two_items;
 mod host_not_covered;
 mod host_syntax;
+mod ingress_annotation_value;
+mod passthrough_unused;
 pub(crate) mod placeholder;
 mod plaintext_service;
+mod proxy_ssl_name_key;
+mod proxy_ssl_verify_value;
+mod proxy_ssl_without_secret;
 mod public_ca_clients;
 mod removed_api_version;
 mod rule_host_without_tls;
 mod secret_awaited;
+mod secret_elsewhere;
 mod secret_empty_awaited;
 mod secret_form;
 pub(crate) mod secret_in_use;
 pub(crate) mod secret_missing;
 mod secret_name;
+mod server_name_on;
 mod service_port_name;
 mod service_port_unseen;
 mod sidecar;
+mod sni_off;
 mod split_tls_item;
+mod ssl_services;
 mod tls_host_without_rule;
+mod verify_depth;
+mod verify_name_missing;
 mod wildcard_depth;
 
 /// A rule, and what its page in `docs/rules.md` says.
@@ -89,6 +101,18 @@ static RULES: &[&Rule] = &[
     &secret_in_use::RULE,
     &bad_override::RULE,
     &host_syntax::RULE,
+    &proxy_ssl_verify_value::RULE,
+    &annotation_secret_name::RULE,
+    &proxy_ssl_name_key::RULE,
+    &verify_depth::RULE,
+    &sni_off::RULE,
+    &server_name_on::RULE,
+    &verify_name_missing::RULE,
+    &proxy_ssl_without_secret::RULE,
+    &ingress_annotation_value::RULE,
+    &passthrough_unused::RULE,
+    &secret_elsewhere::RULE,
+    &ssl_services::RULE,
     &could_not_look::RULE,
     &budget_used_up::RULE,
     &public_ca_clients::RULE,

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::behind::{self, Behind};
 use super::scene::{Maker, Nearest, Own, Scene, SeenSecret, Sight, User};
 use super::{Mode, Subject};
 use crate::inject;
 use crate::object::{Object, Secret};
+use crate::reference::ingress_annotations::Backend;
 use crate::reference::{self, Reference};
 use crate::surroundings::{Listed, Sighting, Surroundings};
 
@@ -26,6 +28,9 @@ pub(super) struct Gathered {
 
 /// Why a Secret is unknown that was not even looked at.
 pub(crate) const BUDGET_USED_UP: &str = "the review names more Secrets than one review may look at";
+
+/// Why a Secret is unknown that whoever asks may not read: it is the same whether it is there or not.
+const NOT_SHOWN: &str = "it is of another namespace, and who applies this may not read it";
 
 /// A Secret's namespace and name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -58,6 +63,7 @@ pub(super) async fn gather(
     let users = looks.users(subject, mode).await;
     let own = looks.own_maker(subject).await;
     let around = looks.around(subject).await;
+    let behind = looks.behind(subject).await;
     let sidecar = Arc::new(mode.sidecar.clone());
     let scene = |object: &Object, references: Vec<Reference>| Scene {
         object: object.clone(),
@@ -77,6 +83,7 @@ pub(super) async fn gather(
         users: users.clone(),
         home: namespace.clone(),
         around: around.clone(),
+        behind: behind.clone(),
         sidecar: Arc::clone(&sidecar),
         now,
     };
@@ -95,6 +102,11 @@ impl Seen {
     /// Whether something else may be about to write it.
     fn may_be_awaited(&self) -> bool {
         self.secret.found().is_none_or(|seen| seen.is_placeholder())
+    }
+
+    /// Whether who asks may know of it.
+    fn is_shown(&self) -> bool {
+        !matches!(&self.secret, Sighting::Unknown(why) if why == NOT_SHOWN)
     }
 
     /// The same from the point of view of one reference, whose own annotations can name a maker.
@@ -149,13 +161,13 @@ impl<'a> Looks<'a> {
     /// which one may have been meant instead.
     async fn all(&self, subject: &Subject, keys: BTreeSet<Key>) -> BTreeMap<Key, Seen> {
         let looking = keys.into_iter().map(|key| async move {
-            let found = self.look(self.surroundings.secret(&key.namespace, &key.name)).await;
+            let found = self.secret(subject, &key).await;
             let secret = found.map(|secret| Arc::new(SeenSecret::new(secret)));
             (key, Seen { secret, maker: Sighting::Missing, nearest: None })
         });
         let mut seen: BTreeMap<Key, Seen> = join_all(looking).await.into_iter().collect();
         let mut awaited: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (key, _) in seen.iter().filter(|(_, seen)| seen.may_be_awaited()) {
+        for (key, _) in seen.iter().filter(|(_, it)| it.may_be_awaited() && it.is_shown()) {
             awaited.entry(&key.namespace).or_default().insert(&key.name);
         }
         let mut makers = BTreeMap::new();
@@ -177,9 +189,28 @@ impl<'a> Looks<'a> {
         seen
     }
 
+    /// One Secret; one of another namespace only for a person who may read it.
+    async fn secret(&self, subject: &Subject, key: &Key) -> Sighting<Secret> {
+        let Key { namespace, name } = key;
+        if *namespace != subject.namespace {
+            let may = self.surroundings.may_get_secret(&subject.requester, namespace, name);
+            let shown = self.look(async { Sighting::Found(may.await) }).await;
+            match shown {
+                Sighting::Found(true) => {}
+                Sighting::Found(false) | Sighting::Missing => {
+                    return Sighting::Unknown(NOT_SHOWN.to_owned());
+                }
+                Sighting::Unknown(why) => return Sighting::Unknown(why),
+            }
+        }
+        self.look(self.surroundings.secret(namespace, name)).await
+    }
+
     async fn add_nearest(&self, subject: &Subject, seen: &mut BTreeMap<Key, Seen>) {
         for (key, seen) in seen {
-            if seen.secret.found().is_none() && seen.maker.found().is_none() {
+            // A name of another namespace is no business of who asks.
+            let is_own = key.namespace == subject.namespace;
+            if is_own && seen.secret.found().is_none() && seen.maker.found().is_none() {
                 let nearest =
                     self.surroundings.nearest_secret(&subject.requester, &key.namespace, &key.name);
                 let found = self.look(async { Sighting::from(nearest.await) }).await;
@@ -219,6 +250,34 @@ impl<'a> Looks<'a> {
             return Sighting::Found(Vec::new());
         };
         self.look(self.surroundings.list(kind, &subject.namespace)).await
+    }
+
+    /// Where `subject` is an Ingress whose controller speaks TLS to the application: the sidecars that
+    /// it speaks to.
+    async fn behind(&self, subject: &Subject) -> Vec<Behind> {
+        let speaks_tls = Backend::read(&subject.object).is_some_and(|it| it.speaks_tls());
+        if !speaks_tls {
+            return Vec::new();
+        }
+        let list = |kind| self.look(self.surroundings.list(kind, &subject.namespace));
+        let (services, workloads) = tokio::join!(list(Listed::Services), list(Listed::Workloads));
+        let (Some(services), Some(workloads)) = (services.found(), workloads.found()) else {
+            return Vec::new();
+        };
+        let mut behind = behind::of(&subject.object, &subject.namespace, services, workloads);
+        let names = behind.iter().flat_map(|it| &it.certificates).map(|(name, _)| name.clone());
+        let names: BTreeSet<String> = names.collect();
+        let looking = names.into_iter().map(|name| async move {
+            let found = self.look(self.surroundings.secret(&subject.namespace, &name)).await;
+            (name, found.map(|secret| Arc::new(SeenSecret::new(secret))))
+        });
+        let seen: BTreeMap<String, _> = join_all(looking).await.into_iter().collect();
+        for (name, certificate) in behind.iter_mut().flat_map(|it| &mut it.certificates) {
+            if let Some(seen) = seen.get(name) {
+                *certificate = seen.clone();
+            }
+        }
+        behind
     }
 
     /// The places that name the Secret which `subject` is.

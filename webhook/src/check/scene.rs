@@ -4,12 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use lasthop_contract::credential::{self, Reading};
 
-use super::{Operation, Setting};
+use super::{Behind, Operation, Setting};
 use crate::finding::{Finding, Severity};
 use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::path::FieldPath;
-use crate::reference::Reference;
+use crate::reference::{Reference, Weight};
 use crate::rules::Rule;
 use crate::surroundings::Sighting;
 
@@ -35,6 +35,9 @@ pub struct Scene {
     /// Where the object asks for a sidecar: the Services of its namespace. Where it is a Service: the
     /// workloads.
     pub around: Sighting<Vec<Object>>,
+    /// Where the object is an Ingress whose controller speaks TLS to the application: the sidecars that
+    /// it speaks to.
+    pub behind: Vec<Behind>,
     /// What holds for the sidecars of the pods that ask for one.
     pub sidecar: Arc<inject::Options>,
     /// The time, as Unix time in seconds.
@@ -93,6 +96,11 @@ impl Pair<'_> {
         self.awaited || self.seen.secret.written_by().is_some()
     }
 
+    /// Whether a fault can only warn: a program writes the Secret, or the place may not refuse.
+    pub fn only_warns(&self) -> bool {
+        self.is_made() || self.reference.weight == Weight::Warns
+    }
+
     /// Whether the Secret is empty and something will fill it.
     pub fn is_awaited(&self) -> bool {
         self.awaited && self.seen.is_placeholder()
@@ -107,7 +115,7 @@ impl Pair<'_> {
         (place, key): (&FieldPath, &str),
         message: &str,
     ) -> Finding {
-        let severity = if self.is_made() { Severity::Warning } else { Severity::Error };
+        let severity = if self.only_warns() { Severity::Warning } else { Severity::Error };
         let Some(user) = self.user else {
             return Finding::new(rule.code, severity, scene.name(), place.clone(), message);
         };

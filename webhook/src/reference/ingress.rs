@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{HostAt, Reference, Role};
+use super::{HostAt, Reference, Role, Weight};
 use crate::object::Object;
 use crate::path::FieldPath;
 
@@ -108,6 +108,7 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
                 secret: item.secret?,
                 hosts: item.hosts,
                 role: Role::IngressServer,
+                weight: Weight::Refuses,
             })
         })
         .collect()

@@ -6,7 +6,7 @@
 
 use lasthop_contract::annotation as name;
 
-use super::{Reference, Role};
+use super::{Reference, Role, Weight};
 use crate::inject::annotations::{self, values};
 use crate::inject::{self, Wish};
 use crate::object::Object;
@@ -38,6 +38,7 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
             secret: secret.to_owned(),
             hosts: Vec::new(),
             role,
+            weight: Weight::Refuses,
         }));
     }
     references

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lasthop_contract::credential::{self, Form};
+use lasthop_contract::credential::{self, Form, SecretData};
 use lasthop_contract::problem::{Fault, Gravity, Problem};
 use lasthop_contract::text::escape;
 use serde_json::Value;
@@ -108,22 +108,80 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
             let key = reading.form.unwrap_or(Form::Tls).chain_key();
             problems.extend(reading.leaf().and_then(|leaf| leaf.wrong_for_server(key)));
         }
-        Role::SidecarClientCa => {
-            let trust = credential::read_authorities(&secret.data);
-            problems.extend(trust.problems_at(now));
-            problems.extend(trust.problems);
+        Role::BackendClient | Role::VerifyingBackendClient | Role::AlbClient => {
+            problems.extend(client_problems(seen, role, now));
         }
-        Role::SidecarClientCrl => {
-            let trust = credential::read_revocation_lists(&secret.data);
-            problems.extend(trust.problems_at(now));
-            problems.extend(trust.problems);
+        Role::IngressClientCa => {
+            problems.extend(authority_problems(&secret.data, role, now));
+            // ingress-nginx takes the list along, if there is one.
+            if secret.data.contains_key("ca.crl") {
+                problems.extend(revocation_problems(&secret.data, now));
+            }
         }
+        Role::SidecarClientCa => problems.extend(authority_problems(&secret.data, role, now)),
+        Role::SidecarClientCrl => problems.extend(revocation_problems(&secret.data, now)),
     }
     // A value that could not be decoded is not missing.
     problems.retain(|problem| {
         !matches!(problem.fault, Fault::KeyMissing { .. })
             || !secret.undecodable.contains(&problem.key)
     });
+    problems
+}
+
+/// What is wrong with the CAs, of which this reader sees those under the keys that it knows.
+fn authority_problems(data: &SecretData, role: Role, now: i64) -> Vec<Problem> {
+    let seen: SecretData;
+    let trust = match role.ca_keys() {
+        None => credential::read_authorities(data),
+        Some(keys) => {
+            let known = |key: &str| !credential::CA_KEYS.contains(&key) || keys.contains(&key);
+            let kept = data.iter().filter(|(key, _)| known(key));
+            seen = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+            credential::read_authorities(&seen)
+        }
+    };
+    let mut problems = trust.problems_at(now);
+    problems.extend(trust.problems);
+    problems
+}
+
+fn revocation_problems(data: &SecretData, now: i64) -> Vec<Problem> {
+    let trust = credential::read_revocation_lists(data);
+    let mut problems = trust.problems_at(now);
+    problems.extend(trust.problems);
+    problems
+}
+
+/// The same for a reader that presents the chain as a client, if there is one, and trusts the CAs, if
+/// there are any.
+fn client_problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
+    let data = &seen.secret.data;
+    let form = role.forms().first().copied().unwrap_or(Form::Tls);
+    let holds = |key: &str| data.contains_key(key);
+    let mut problems = Vec::new();
+    let has_chain = holds(form.chain_key()) || holds(form.private_key());
+    let has_ca = data.get(form.ca_key()).is_some_and(|value| !value.is_empty());
+    if has_chain || !has_ca {
+        let reading = seen.reading();
+        let of_chain = reading.problems.iter().cloned().chain(reading.problems_at(now));
+        // A client is told by whoever lets it in, not by a host.
+        problems.extend(of_chain.filter(|problem| {
+            !matches!(
+                problem.fault,
+                Fault::CommonNameOnly { .. }
+                    | Fault::SelfSigned { .. }
+                    | Fault::CaAsLeaf { .. }
+                    | Fault::X509Version1 { .. }
+            )
+        }));
+    }
+    if has_ca {
+        problems.extend(authority_problems(data, role, now));
+    } else if role == Role::VerifyingBackendClient {
+        let fault = Fault::KeyMissing { form, found: data.keys().cloned().collect() };
+        problems.push(Problem::new(form.ca_key(), fault));
+    }
     problems
 }
 
@@ -153,7 +211,7 @@ fn severity(problem: &Problem, pair: &Pair<'_>, now: i64) -> Option<Severity> {
         (Gravity::Fatal, Fault::NotYetValid { not_before, .. }) if not_before - now < 3600 => {
             Severity::Warning
         }
-        (Gravity::Fatal, _) if pair.is_made() => Severity::Warning,
+        (Gravity::Fatal, _) if pair.only_warns() => Severity::Warning,
         (Gravity::Fatal, _) => Severity::Error,
     };
     Some(severity)

@@ -8,6 +8,7 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::path::FieldPath;
 use crate::reference::ingress::Ingress;
+use crate::reference::ingress_annotations::nginx;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(210),
@@ -43,6 +44,9 @@ fn judge(scene: &Scene) -> Vec<Finding> {
         fields.extend(item.secret.map(|name| (item.path.key("secretName"), name)));
     }
     fields.extend(ingress.rules.into_iter().map(|at| (at.path, at.host)));
+    let annotations = ["proxy-ssl-secret", "proxy-ssl-name", "auth-tls-secret"];
+    let annotations = annotations.into_iter().filter_map(|name| nginx(&scene.object, name));
+    fields.extend(annotations.map(|at| (at.path, at.value)));
     let left = fields.into_iter().filter(|(_, text)| is_placeholder(text));
     left.map(|(path, text)| {
         let message = format!("`{}` is a placeholder that nothing has replaced", escape(&text));

@@ -7,7 +7,7 @@ use super::Rule;
 use crate::check::{Nearest, Scene, Setting, Sight};
 use crate::finding::Finding;
 use crate::path::Step;
-use crate::reference::{self, Role};
+use crate::reference::{self, Role, Weight};
 use crate::surroundings::Sighting;
 
 pub(crate) static RULE: Rule = Rule {
@@ -59,6 +59,7 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
                          where the controller knows it"
                     ),
                 ),
+                None if reference.weight == Weight::Warns => RULE.warning(scene, path, message),
                 None => RULE.error(scene, path, message),
             }
         }
@@ -95,7 +96,17 @@ fn creation(role: Role, name: &str) -> (String, &'static str) {
         Role::IngressServer | Role::SidecarServer => {
             (format!("tls {name}"), "--cert=FILE --key=FILE")
         }
-        Role::SidecarClientCa => (format!("generic {name}"), "--from-file=ca.crt=FILE"),
+        Role::BackendClient | Role::VerifyingBackendClient => (
+            format!("generic {name}"),
+            "--from-file=tls.crt=FILE --from-file=tls.key=FILE --from-file=ca.crt=FILE",
+        ),
+        Role::AlbClient => (
+            format!("generic {name}"),
+            "--from-file=client.crt=FILE --from-file=client.key=FILE --from-file=trusted.crt=FILE",
+        ),
+        Role::IngressClientCa | Role::SidecarClientCa => {
+            (format!("generic {name}"), "--from-file=ca.crt=FILE")
+        }
         Role::SidecarClientCrl => (format!("generic {name}"), "--from-file=ca.crl=FILE"),
     }
 }
