@@ -13,6 +13,8 @@ mod dial;
 mod door;
 mod drain;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod generation;
 mod handshake;
 mod hardening;

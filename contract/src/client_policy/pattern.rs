@@ -65,6 +65,10 @@ impl FromStr for ClientPattern {
         if value.is_empty() {
             return Err(wrong("nothing follows the colon"));
         }
+        // It would be compared as it stands, and nobody sees it.
+        if value.chars().any(char::is_control) {
+            return Err(wrong("a control character stands in it"));
+        }
         match kind {
             "dns" => dns_pattern(value).map(Self::Dns).map_err(|reason| wrong(&reason)),
             "uri" => Ok(Self::Uri(value.to_owned())),
@@ -256,13 +260,15 @@ mod tests {
 
     #[test]
     fn every_wrong_entry_is_reported_with_what_to_write() {
-        let errors =
-            AllowedClients::parse("alb.example.com,dsn:x,ip:300.1.1.1,dns:*,sha256:ab,dns:*.com")
-                .unwrap_err();
+        let errors = AllowedClients::parse(
+            "alb.example.com,dsn:x,ip:300.1.1.1,dns:*,sha256:ab,dns:*.com,uri:spiffe://a\u{7f}",
+        )
+        .unwrap_err();
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(texts.len(), 6, "{texts:?}");
+        assert_eq!(texts.len(), 7, "{texts:?}");
         assert!(texts[0].contains("write `dns:alb.example.com`"), "{}", texts[0]);
         assert!(texts[1].contains("did you mean `dns:`"), "{}", texts[1]);
+        assert!(texts[6].contains("a control character"), "{}", texts[6]);
     }
 
     #[test]
