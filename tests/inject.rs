@@ -1,5 +1,6 @@
 //! `lasthop inject`: manifests of real-life shapes, before and after.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use lasthop_tests::curl::Curl;
@@ -24,7 +25,7 @@ fn cases() -> Vec<PathBuf> {
     };
     let mut cases: Vec<PathBuf> = entries.filter(is_input).collect();
     cases.sort();
-    assert!(cases.len() >= 12, "{cases:?}");
+    assert!(cases.len() >= 40, "{cases:?}");
     cases
 }
 
@@ -185,7 +186,7 @@ fn every_configuration_that_is_written_is_one_that_the_sidecar_takes() {
             .expect_success();
         sidecars += 1;
     }
-    assert!(sidecars >= 12, "{sidecars}");
+    assert!(sidecars >= 40, "{sidecars}");
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn the_webhook_makes_the_same_of_a_pod_as_the_command_line() {
             pods += usize::from(sidecar_of(&once).is_ok());
         }
     }
-    assert!(pods >= 12, "{pods}");
+    assert!(pods >= 38, "{pods}");
 }
 
 /// The namespace of an object, and the labels that its own manifest gives it.
@@ -251,6 +252,7 @@ fn namespaces(manifests: &str) -> Vec<(String, Vec<String>)> {
 #[test]
 fn what_is_injected_is_valid_and_stays_so_after_the_api_server_has_filled_in_defaults() {
     let Some(cluster) = Cluster::shared() else { return };
+    let mut there = BTreeSet::from(["default".to_owned()]);
     for case in cases() {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
         // Fields that the API server does not know; a file with a document that is no object; and
@@ -261,13 +263,13 @@ fn what_is_injected_is_valid_and_stays_so_after_the_api_server_has_filled_in_def
         }
         let manifests = read(&case);
         for (namespace, labels) in namespaces(&manifests) {
-            if namespace != "default" {
+            if there.insert(namespace.clone()) {
                 let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
                 cluster.namespace(&namespace, &labels);
             }
         }
         let injected = inject(&[], &manifests).expect_success().stdout;
-        let create = ["create", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-"];
+        let create = ["create", "--validate=strict", "-o", "json", "-f", "-"];
         let objects: Vec<String> = injected
             .split("\n---\n")
             .filter(|document| !document.contains("kind: Namespace"))
@@ -281,5 +283,81 @@ fn what_is_injected_is_valid_and_stays_so_after_the_api_server_has_filled_in_def
             let again = inject(&["-o", "patch"], &object).expect_success();
             assert_eq!(again.stdout.trim(), "[]", "{name}");
         }
+    }
+}
+
+/// A pod that a controller would make of a template, under a name of its own in `namespace`.
+fn pod_in(namespace: &str, name: &str, template: &Value) -> Value {
+    let metadata = &template["metadata"];
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "namespace": namespace, "name": name,
+            "labels": metadata["labels"], "annotations": metadata["annotations"],
+        },
+        "spec": template["spec"],
+    })
+}
+
+#[test]
+fn a_pod_keeps_its_pod_security_level_and_is_really_created() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let levels = ["restricted", "baseline", "privileged"];
+    for level in levels {
+        let enforce = format!("pod-security.kubernetes.io/enforce={level}");
+        cluster.namespace(&format!("level-{level}"), &[&enforce]);
+    }
+    let create = |pod: &Value, more: &[&str]| {
+        let arguments = [&["create", "--validate=ignore", "-o", "json", "-f", "-"], more].concat();
+        cluster.kubectl(&arguments).input(pod.to_string()).run()
+    };
+    let mut kept: BTreeMap<&str, usize> = BTreeMap::new();
+    for (number, case) in cases().iter().enumerate() {
+        for (index, document) in read(case).split("\n---\n").enumerate() {
+            let Ok(object) = serde_saphyr::from_str::<Value>(document) else { continue };
+            let Some(template) = pod_of(&object) else { continue };
+            for level in levels {
+                let pod =
+                    pod_in(&format!("level-{level}"), &format!("p{number}-{index}"), template);
+                if !create(&pod, &["--dry-run=server"]).status.success() {
+                    continue;
+                }
+                let [with] = injected(&pod.to_string()).try_into().unwrap();
+                let created = create(&with, &[]);
+                assert!(created.status.success(), "{}, {level}: {created}", case.display());
+                let stored: Value = serde_json::from_str(&created.stdout).unwrap();
+                let again = inject(&["-o", "patch"], &stored.to_string()).expect_success();
+                assert_eq!(again.stdout.trim(), "[]", "{}", case.display());
+                *kept.entry(level).or_default() += usize::from(sidecar_of(&stored).is_ok());
+            }
+        }
+    }
+    assert!(kept["restricted"] >= 3 && kept["privileged"] >= 36, "{kept:?}");
+}
+
+#[test]
+fn the_network_policy_lets_in_what_is_declared_but_the_port_of_the_app() {
+    let manifests = read(
+        &cases().into_iter().find(|it| it.ends_with("mutual-tls-with-every-probe.yaml")).unwrap(),
+    );
+    let printed = inject(&["--network-policy"], &manifests).expect_success().stdout;
+    let policy: Value = serde_saphyr::from_str(&printed).unwrap();
+    assert_eq!(policy["metadata"], json!({ "name": "checkout-lasthop", "namespace": "shop" }));
+    let ports = policy["spec"]["ingress"][0]["ports"].as_array().unwrap();
+    let numbers: Vec<u64> = ports.iter().map(|port| port["port"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [8443, 15443, 9090, 9100]);
+    let selector = &policy["spec"]["podSelector"]["matchLabels"];
+    assert_eq!(*selector, json!({ "app": "checkout" }));
+    let nothing =
+        inject(&["--network-policy"], &POD.replace("inject: \"true\"", "inject: \"false\""));
+    assert_eq!(nothing.expect_success().stdout, "");
+    assert_eq!(inject(&["--network-policy"], POD).code(), 1, "a pod without labels");
+    assert_eq!(inject(&["--network-policy", "-o", "json"], POD).code(), 2);
+    if let Some(cluster) = Cluster::shared() {
+        let arguments = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+        cluster.namespace("policies", &[]);
+        let here = printed.replace("namespace: shop", "namespace: policies");
+        let _valid = cluster.kubectl(&arguments).input(here).run().expect_success();
     }
 }

@@ -112,7 +112,8 @@ fn expect(cluster: &Cluster, arguments: &[&str]) -> Finished {
     finished
 }
 
-/// An application that is restricted by itself and listens on loopback alone.
+/// An application that is restricted by itself and listens on loopback alone, where kubelet does not
+/// reach it: without the sidecar's help its probes would fail.
 fn deployment() -> Value {
     let annotations = json!({
         "lasthop.dev/inject": "true",
@@ -139,7 +140,10 @@ fn deployment() -> Value {
                     "name": "httpbin",
                     "image": "localhost/lasthop-testapp:1",
                     "args": ["--listen", "127.0.0.1:8080"],
-                    "ports": [{ "containerPort": 8080 }],
+                    "ports": [{ "name": "http", "containerPort": 8080 }],
+                    "startupProbe": { "tcpSocket": { "port": "http" }, "periodSeconds": 1 },
+                    "readinessProbe": { "httpGet": { "path": "/status/204", "port": "http" } },
+                    "livenessProbe": { "httpGet": { "path": "/status/200", "port": 8080 } },
                     "securityContext": security,
                 }] },
             },
@@ -165,6 +169,10 @@ fn the_pod_is_as_it_should_be(cluster: &Cluster) {
     let sidecar = &pod["spec"]["initContainers"][0];
     assert_eq!(sidecar["name"], "lasthop", "{pod:#}");
     assert_eq!(sidecar["restartPolicy"], "Always", "a native sidecar: {sidecar:#}");
+    let probe = &pod["spec"]["containers"][0]["readinessProbe"]["httpGet"];
+    assert_eq!(probe["path"], "/probes/httpbin/readiness", "{pod:#}");
+    let application = &pod["status"]["containerStatuses"][0];
+    assert_eq!((&application["ready"], &application["restartCount"]), (&json!(true), &json!(0)));
     let status = &pod["status"]["initContainerStatuses"][0];
     assert_eq!(status["ready"], true, "{status:#}");
     assert_eq!(status["restartCount"], 0, "{status:#}");

@@ -16,10 +16,14 @@ names! {
     VALIDATE = "validate";
     /// On namespaces and referencing objects: what a missing Secret does.
     MISSING_SECRET = "missing-secret";
+    /// On namespaces: TLS secrets of sidecars may be logged here.
+    ALLOW_KEY_LOG = "allow-key-log";
     /// On any object: finding codes that are not wanted here, each with a reason.
     IGNORE = "ignore";
     /// On pods, written by the webhook: what was injected.
     STATUS = "status";
+    /// On pods, written by the webhook: probes as they were before the sidecar took them over.
+    ORIGINAL_PROBES = "original-probes";
     TLS_SECRET = "tls-secret";
     PORTS = "ports";
     PROTOCOL = "protocol";

@@ -19,7 +19,7 @@ use crate::process::{PATIENCE, Program, Running};
 pub struct Webhook {
     running: Running,
     address: SocketAddr,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Webhook {
@@ -54,12 +54,20 @@ impl Webhook {
             apply(kubectl, &configuration)?;
         }
         wait_until_asked(kubectl)?;
-        Ok(Self { running, address, _home: home })
+        Ok(Self { running, address, home })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What `/metrics` says.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        let ca = self.home.path().join("ca.crt");
+        let url = format!("https://{}/metrics", self.address);
+        crate::curl::Curl::get(&url).trust(&ca).run().expect(200).text()
     }
 
     /// The process.

@@ -9,6 +9,13 @@ pub fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// A Unix time as RFC 3339 has it, in UTC.
+pub fn rfc3339(at: i64) -> String {
+    use time::format_description::well_known::Rfc3339;
+    let at = time::OffsetDateTime::from_unix_timestamp(at);
+    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
 /// Reads a day (`2026-12-24`, its first second in UTC) or a time (RFC 3339), as Unix time.
 ///
 /// # Errors

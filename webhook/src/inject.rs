@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use json_patch::Patch;
 use lasthop_contract::annotation as name;
+use lasthop_contract::sidecar_config::KeyLog;
 use lasthop_contract::text::escape;
 
 use crate::finding::{self, Finding, Severity};
@@ -16,15 +17,18 @@ use crate::path::{FieldPath, Step};
 
 pub mod annotations;
 pub mod code;
+pub mod network_policy;
 mod objection;
 mod obstacles;
 pub mod options;
 mod patch;
 mod plan;
 pub mod pod;
+mod probes;
 pub mod quantity;
 mod resources;
 pub mod service;
+mod socket;
 pub mod table;
 
 pub use annotations::values::Wish;
@@ -32,7 +36,10 @@ pub use objection::{Bearing, Maker, Objection};
 pub use options::Options;
 pub use plan::port_name;
 
+use annotations::Request;
 use objection::Place;
+use options::Amounts;
+use plan::House;
 
 /// What came of an injection.
 #[derive(Clone, Debug)]
@@ -96,7 +103,8 @@ pub fn inject(
         return Outcome::NotAsked { reason: Reason::NoPod, findings: Vec::new() };
     };
     let place = Place { object: object.reference(namespace), prefix, maker: Maker::of(object) };
-    let (verdict, objections) = decide(&pod, &place, Demand::of(namespace_labels), options);
+    let house = House { options, key_log: key_log(namespace_labels) };
+    let (verdict, objections) = decide(&pod, &place, Demand::of(namespace_labels), house);
     let mut findings: Vec<Finding> =
         objections.into_iter().map(|objection| objection.at(&place)).collect();
     findings.extend(misplaced(object, &pod, &place));
@@ -107,6 +115,11 @@ pub fn inject(
         Verdict::Leave(reason) if !has_error => Outcome::NotAsked { reason, findings },
         Verdict::Patch(_) | Verdict::Leave(_) | Verdict::Refuse => Outcome::Refused { findings },
     }
+}
+
+/// What the sidecar of `pod` is going to ask for.
+pub fn amounts(pod: &Object, request: &Request, options: &Options) -> Amounts {
+    resources::merge(pod, &request.knobs, &options.amounts()).0
 }
 
 /// The pod that `object` is or makes, and the way to it.
@@ -162,6 +175,14 @@ impl Demand {
     }
 }
 
+/// Whether the namespace lets TLS secrets be logged.
+fn key_log(namespace_labels: Option<&BTreeMap<&str, &str>>) -> KeyLog {
+    match namespace_labels.and_then(|labels| labels.get(name::ALLOW_KEY_LOG)) {
+        Some(&"true") => KeyLog::OnDemand,
+        Some(_) | None => KeyLog::Refused,
+    }
+}
+
 enum Verdict {
     Patch(Patch),
     Leave(Reason),
@@ -173,20 +194,21 @@ fn decide(
     pod: &Object,
     place: &Place,
     demand: Demand,
-    options: &Options,
+    house: House<'_>,
 ) -> (Verdict, Vec<Objection>) {
-    if pod::is_mirror(pod) {
-        return (Verdict::Leave(Reason::MirrorPod), Vec::new());
-    }
     let wish = annotations::wish(pod);
     let asks = wish == Some(Wish::Inject) || (wish.is_none() && annotations::bears_wish(pod));
+    if pod::is_mirror(pod) {
+        let objections = if asks { vec![mirrored()] } else { Vec::new() };
+        return (Verdict::Leave(Reason::MirrorPod), objections);
+    }
     if !asks {
         return not_asked(pod, place, &demand, wish);
     }
     let (request, mut objections) = annotations::read(pod);
-    objections.extend(obstacles::find(pod, request.as_ref(), options));
+    objections.extend(obstacles::find(pod, request.as_ref(), house.options));
     let patch = request.and_then(|request| {
-        let (plan, odd) = plan::make(pod, &request, options);
+        let (plan, odd) = plan::make(pod, &request, house);
         objections.extend(odd);
         match patch::make(pod, &place.prefix, &plan) {
             Ok(patch) => Some(patch),
@@ -239,7 +261,18 @@ fn not_asked(
         return (Verdict::Refuse, vec![objection]);
     }
     if wish.is_some() {
-        return (Verdict::Leave(Reason::OptedOut), Vec::new());
+        // Where nothing is injected anyway, there is nothing to be told.
+        let told = *demand == Demand::On;
+        let objection = told.then(|| {
+            objection(
+                code::OPTED_OUT,
+                Bearing::Warns,
+                name::INJECT,
+                "the pod opts out: it has no sidecar, and its ports are as they are".to_owned(),
+                format!("`{}: \"true\"` asks for one", name::INJECT),
+            )
+        });
+        return (Verdict::Leave(Reason::OptedOut), objection.into_iter().collect());
     }
     let stray = annotations::entries(pod).find(|(key, _)| pod::is_sidecar_annotation(key));
     let objections = stray.map(|(key, _)| {
@@ -252,6 +285,16 @@ fn not_asked(
         )
     });
     (Verdict::Leave(Reason::NoAnnotation), objections.into_iter().collect())
+}
+
+fn mirrored() -> Objection {
+    Objection {
+        code: code::MIRROR_POD,
+        bearing: Bearing::Warns,
+        path: FieldPath::annotation(name::INJECT),
+        message: "nothing is injected: kubelet makes this pod from a file of its node".to_owned(),
+        help: "such a pod can have no Secrets; a DaemonSet can".to_owned(),
+    }
 }
 
 fn unlabelled(place: &Place, value: Option<String>) -> Objection {

@@ -32,6 +32,10 @@ pub enum Role {
     SidecarClientCa,
     /// The sidecar looks up revoked clients in it: `lasthop.dev/client-crl-secret`.
     SidecarClientCrl,
+    /// The sidecar presents it to the next tier: `lasthop.dev/upstream-client-secret`.
+    SidecarUpstreamClient,
+    /// The sidecar verifies the next tier with its CAs: `lasthop.dev/upstream-ca-secret`.
+    SidecarUpstreamCa,
 }
 
 impl Role {
@@ -42,8 +46,11 @@ impl Role {
                 &[Form::Tls]
             }
             Self::AlbClient => &[Form::AlbCerts],
-            Self::SidecarServer => &Form::ALL,
-            Self::IngressClientCa | Self::SidecarClientCa | Self::SidecarClientCrl => &[],
+            Self::SidecarServer | Self::SidecarUpstreamClient => &Form::ALL,
+            Self::IngressClientCa
+            | Self::SidecarClientCa
+            | Self::SidecarClientCrl
+            | Self::SidecarUpstreamCa => &[],
         }
     }
 

@@ -17,6 +17,7 @@ mod host_in_two_items;
 mod host_not_covered;
 mod host_syntax;
 mod ingress_annotation_value;
+mod limit_range;
 mod passthrough_unused;
 pub(crate) mod placeholder;
 mod plaintext_service;
@@ -25,6 +26,7 @@ mod proxy_ssl_verify_value;
 mod proxy_ssl_without_secret;
 mod public_ca_clients;
 mod removed_api_version;
+mod resource_quota;
 mod rule_host_without_tls;
 mod secret_awaited;
 mod secret_elsewhere;
@@ -119,6 +121,8 @@ static RULES: &[&Rule] = &[
     &plaintext_service::RULE,
     &service_port_name::RULE,
     &service_port_unseen::RULE,
+    &limit_range::RULE,
+    &resource_quota::RULE,
 ];
 
 /// The kinds that rules read, by group and kind. What else is among files is read for what it makes,

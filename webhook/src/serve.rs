@@ -27,6 +27,7 @@ use crate::surroundings::Surroundings;
 use crate::telemetry::{Entry, Metrics, Readiness, Verdict};
 
 mod body;
+mod event;
 mod judge;
 mod lifecycle;
 mod listener;
@@ -71,6 +72,7 @@ struct App {
     versions: KnownVersions,
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
+    events: event::Events,
     memory: body::Memory,
     pool: Pool,
 }
@@ -92,7 +94,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let Options { listen, surroundings, mode, version, certificate, drain, metrics } = options;
     let lifecycle = Arc::new(Lifecycle::default());
     let identity = Identity::start(certificate, &lifecycle, &metrics).await?;
+    let tasks = lifecycle.tasks.clone();
     let app = App {
+        events: event::Events::new(surroundings.api_server(), tasks, Arc::clone(&metrics)),
         surroundings,
         mode,
         versions: KnownVersions::start(version, &lifecycle),

@@ -68,6 +68,8 @@ pub enum Listed {
     Ingresses,
     /// Services.
     Services,
+    /// `LimitRange` and `ResourceQuota`: what bounds containers.
+    Limits,
     /// Deployments, StatefulSets, DaemonSets and CronJobs; among files every kind that makes pods.
     Workloads,
 }
@@ -221,6 +223,14 @@ impl Surroundings {
         match self {
             Self::Cluster(cluster) => cluster.remember_secret(namespace, name),
             Self::Files(_) => {}
+        }
+    }
+
+    /// The API server, where there is one.
+    pub fn api_server(&self) -> Option<ApiServer> {
+        match self {
+            Self::Cluster(cluster) => Some(cluster.api_server()),
+            Self::Files(_) => None,
         }
     }
 

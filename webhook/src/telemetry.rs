@@ -159,6 +159,35 @@ struct OutcomeLabel {
     outcome: LookupOutcome,
 }
 
+/// What came of the wish for a sidecar.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum InjectionOutcome {
+    /// The pod has it.
+    Injected,
+    /// The pod goes without.
+    Left,
+    /// There is no such pod.
+    Refused,
+}
+
+impl InjectionOutcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Left => "left",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+label_values!(InjectionOutcome);
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct InjectionLabels {
+    outcome: InjectionOutcome,
+    reason: String,
+}
+
 /// The metrics of one process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -167,6 +196,8 @@ pub struct Metrics {
     durations: Family<EntryLabel, Histogram>,
     findings: Family<FindingLabels, Counter>,
     lookups: Family<OutcomeLabel, Counter>,
+    injections: Family<InjectionLabels, Counter>,
+    events_lost: Counter,
     connections_refused: Counter,
     certificate_not_after: Gauge,
     ca_bundle_errors: Counter,
@@ -191,6 +222,8 @@ impl Metrics {
             }),
             findings: Family::default(),
             lookups: Family::default(),
+            injections: Family::default(),
+            events_lost: Counter::default(),
             connections_refused: Counter::default(),
             certificate_not_after: Gauge::default(),
             ca_bundle_errors: Counter::default(),
@@ -221,6 +254,16 @@ impl Metrics {
         );
         registry.register("findings", "Findings in reviews", self.findings.clone());
         registry.register("lookups", "Looks at the cluster", self.lookups.clone());
+        registry.register(
+            "injections",
+            "Pods that were to be created, by what came of the sidecar and why",
+            self.injections.clone(),
+        );
+        registry.register(
+            "events_lost",
+            "Events that could not be written",
+            self.events_lost.clone(),
+        );
         registry.register(
             "connections_refused",
             "Connections whose TLS handshake failed or did not come",
@@ -262,6 +305,17 @@ impl Metrics {
     /// A look at the cluster has ended.
     pub fn looked(&self, outcome: LookupOutcome) {
         self.lookups.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A pod was to be created. `reason` is one of a few words, or a code.
+    pub fn injected(&self, outcome: InjectionOutcome, reason: &str) {
+        let labels = InjectionLabels { outcome, reason: reason.to_owned() };
+        self.injections.get_or_create(&labels).inc();
+    }
+
+    /// An Event could not be written.
+    pub fn event_lost(&self) {
+        self.events_lost.inc();
     }
 
     /// A connection came to no request.
@@ -321,6 +375,7 @@ mod tests {
         metrics.reviewed(Entry::Validate, Verdict::Allowed, Duration::ZERO);
         let labels = FindingLabels { code: "LH201".to_owned(), severity: "error".to_owned() };
         metrics.findings.get_or_create(&labels).inc();
+        metrics.injected(InjectionOutcome::Injected, "asked");
         let text = metrics.text();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let families: Vec<String> = types

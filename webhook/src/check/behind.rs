@@ -90,7 +90,7 @@ fn port_of<'a>(service: &'a Object, meant: Option<&Value>) -> Option<&'a Value> 
 
 /// Whether a port of a Service leads to `listener`.
 fn leads_to(port: &Value, listener: &Terminate) -> bool {
-    let listen = listener.ports.listen;
+    let listen = listener.listen;
     match port.get("targetPort").filter(|target| !target.is_null()).or_else(|| port.get("port")) {
         Some(Value::String(name)) => *name == inject::port_name(listen),
         Some(number) => number.as_u64() == Some(u64::from(listen)),

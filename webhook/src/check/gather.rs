@@ -64,6 +64,7 @@ pub(super) async fn gather(
     let own = looks.own_maker(subject).await;
     let around = looks.around(subject).await;
     let behind = looks.behind(subject).await;
+    let room = looks.room(subject).await;
     let sidecar = Arc::new(mode.sidecar.clone());
     let scene = |object: &Object, references: Vec<Reference>| Scene {
         object: object.clone(),
@@ -84,6 +85,7 @@ pub(super) async fn gather(
         home: namespace.clone(),
         around: around.clone(),
         behind: behind.clone(),
+        room: room.clone(),
         sidecar: Arc::clone(&sidecar),
         now,
     };
@@ -278,6 +280,14 @@ impl<'a> Looks<'a> {
             }
         }
         behind
+    }
+
+    /// What bounds the containers of the namespace, where one more is going to be in it.
+    async fn room(&self, subject: &Subject) -> Sighting<Vec<Object>> {
+        if inject::service::request_of(&subject.object).is_none() {
+            return Sighting::Found(Vec::new());
+        }
+        self.look(self.surroundings.list(Listed::Limits, &subject.namespace)).await
     }
 
     /// The places that name the Secret which `subject` is.

@@ -38,6 +38,9 @@ pub struct Scene {
     /// Where the object is an Ingress whose controller speaks TLS to the application: the sidecars that
     /// it speaks to.
     pub behind: Vec<Behind>,
+    /// Where the object asks for a sidecar: what its namespace has of
+    /// `LimitRange` and `ResourceQuota`.
+    pub room: Sighting<Vec<Object>>,
     /// What holds for the sidecars of the pods that ask for one.
     pub sidecar: Arc<inject::Options>,
     /// The time, as Unix time in seconds.

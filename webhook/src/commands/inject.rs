@@ -20,6 +20,7 @@ Examples:
   lasthop inject -f deployment.yaml | kubectl apply -f -   with the sidecar in it
   lasthop inject -f deployment.yaml -o diff                what the sidecar changes
   kubectl get deployment web -o yaml | lasthop inject -f - -o patch
+  lasthop inject -f deployment.yaml --network-policy       what closes the app's own port
 
 Documents that do not change are printed as they are, comments and all. Where a Namespace is among
 the files, its label says whether injection is switched on; else it counts as switched on.
@@ -37,6 +38,10 @@ pub struct Args {
     /// What to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    /// Print instead, for every workload with a sidecar, the `NetworkPolicy` that closes the app's plaintext
+    /// port: what the sidecar and the containers declare beside it stays open.
+    #[arg(long, conflicts_with = "output")]
+    network_policy: bool,
     /// The namespace of objects that do not say one.
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -61,7 +66,7 @@ pub enum Output {
 impl Args {
     /// Runs the subcommand.
     pub fn run(self) -> ExitCode {
-        let Self { paths, output, namespace, sidecar } = self;
+        let Self { paths, output, network_policy, namespace, sidecar } = self;
         let read = Documents::read(&paths);
         for failure in &read.failures {
             complain(&text::failure(failure));
@@ -81,6 +86,9 @@ impl Args {
         if errors > 0 {
             return ExitCode::from(FOUND);
         }
+        if network_policy {
+            return print_policies(&read, &namespace);
+        }
         let printed = match output {
             Output::Yaml => manifests::yaml(&read, &changed),
             Output::Json => manifests::json(&changed),
@@ -93,6 +101,36 @@ impl Args {
                 complain(&format!("error: {error}"));
                 ExitCode::from(UNUSABLE)
             }
+        }
+    }
+}
+
+/// The policies of all workloads that ask for a sidecar, and what keeps one from having one.
+fn print_policies(read: &Documents, namespace: &str) -> ExitCode {
+    let (mut policies, mut failed) = (Vec::new(), false);
+    for document in &read.documents {
+        let object = &document.object;
+        let home = if object.namespace().is_empty() { namespace } else { object.namespace() };
+        match inject::network_policy::of(object, home) {
+            Some(Ok(policy)) => policies.push(policy),
+            Some(Err(reason)) => {
+                complain(&format!("error: {reason}"));
+                failed = true;
+            }
+            None => {}
+        }
+    }
+    if failed {
+        return ExitCode::from(FOUND);
+    }
+    if policies.is_empty() {
+        complain("there is no plaintext port of an app behind a sidecar in what was given");
+    }
+    match manifests::documents(&policies) {
+        Ok(text) => end(print(&text), 0),
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            ExitCode::from(UNUSABLE)
         }
     }
 }

@@ -7,7 +7,8 @@ use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
 use lasthop_contract::near::nearest;
 use lasthop_contract::problem::Code;
 use lasthop_contract::sidecar_config::{
-    IdentityHeader, LISTEN_PORT, LogLevel, Protocol, STATUS_PORT,
+    IdentityHeader, LogLevel, PlaintextDoor, Protocol, ProxyProtocol, STATUS_PORT, SocketPath,
+    Upstream,
 };
 use lasthop_contract::text::escape;
 use serde_json::Value;
@@ -21,19 +22,26 @@ use crate::object::Object;
 use crate::path::FieldPath;
 
 mod clients;
+mod terminate;
+mod upstreams;
 pub mod values;
 
-use values::{Allowed, CaSource, PortPair, Wish, Wrong};
+use values::{Allowed, CaSource, Wish, Wrong};
 
 /// What a pod asks of its sidecar.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The listeners, in the order in which they were written; at least one.
+    /// The terminating listeners, in the order in which they were written; none where the pod only
+    /// originates.
     pub listeners: Vec<Terminate>,
+    /// The originating listeners, in the order in which they were written; at least one of either.
+    pub upstreams: Vec<Originate>,
     /// A plain HTTP port that redirects to https.
     pub redirect_port: Option<u16>,
-    /// The port of `/livez`, `/readyz` and `/metrics`.
+    /// The port of `/livez`, `/readyz`, `/metrics` and the probes.
     pub status_port: u16,
+    /// Whether the app is to be on loopback alone.
+    pub plaintext_door: PlaintextDoor,
     /// What differs from the operator's options.
     pub knobs: Knobs,
 }
@@ -41,18 +49,58 @@ pub struct Request {
 /// What a pod asks of one terminating listener.
 #[derive(Clone, Debug)]
 pub struct Terminate {
-    /// Where it listens and where the app does.
-    pub ports: PortPair,
+    /// The port that clients connect to.
+    pub listen: u16,
+    /// Where the app is.
+    pub app: App,
     /// What the app speaks.
     pub protocol: Protocol,
     /// The Secrets with chain and key; at least one.
     pub tls_secrets: Vec<String>,
     /// Who may come in; [`None`] where no client is asked for a certificate.
     pub clients: Option<Clients>,
-    /// Whose forwarding headers are believed.
+    /// Whose forwarding headers and PROXY headers are believed.
     pub trusted_proxies: Vec<String>,
     /// What the app is told of the client.
     pub identity_headers: Vec<IdentityHeader>,
+    /// Who says before the first byte from where a connection comes.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Where an app is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum App {
+    /// On a port of localhost.
+    Port(u16),
+    /// On a Unix socket.
+    Socket(SocketPath),
+}
+
+impl App {
+    /// The port, where it is on one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Port(port) => Some(*port),
+            Self::Socket(_) => None,
+        }
+    }
+}
+
+/// What a pod asks of one originating listener.
+#[derive(Clone, Debug)]
+pub struct Originate {
+    /// The port on localhost that the app connects to.
+    pub listen: u16,
+    /// The next tier.
+    pub upstream: Upstream,
+    /// The Secret that the sidecar presents.
+    pub client_secret: Option<String>,
+    /// The CAs of the next tier; [`None`] for the public ones.
+    pub ca: Option<CaSource>,
+    /// The names of which its certificate must bear one; none for the host.
+    pub server_names: Vec<String>,
+    /// The server name that is asked for; [`None`] for the host.
+    pub sni: Option<String>,
 }
 
 /// What a pod asks of a listener's clients.
@@ -70,6 +118,8 @@ pub struct Clients {
     pub crl_secret: Option<String>,
     /// What a list past its time does.
     pub crl_expired: CrlExpired,
+    /// The paths that need no certificate.
+    pub exempt_paths: Vec<String>,
 }
 
 /// What differs from the operator's options.
@@ -124,23 +174,27 @@ pub fn split_port(key: &str) -> (&str, Option<u16>) {
 pub fn read(pod: &Object) -> (Option<Request>, Vec<Objection>) {
     let mut reader = Reader { written: BTreeMap::new(), objections: Vec::new() };
     reader.gather(pod);
-    let pairs = reader.pairs(pod);
-    reader.check_ports(&pairs);
-    let mut listeners: Vec<Terminate> =
+    let upstreams = reader.upstreams();
+    let pairs = if reader.only_originates() { Vec::new() } else { reader.pairs(pod) };
+    reader.check_ports(&pairs, &upstreams);
+    let listeners: Vec<Terminate> =
         pairs.iter().filter_map(|pair| reader.terminate(*pair)).collect();
-    if pairs.is_empty() {
+    if pairs.is_empty() && !reader.only_originates() {
         reader.require_tls_secret(None);
     }
     let request = Request {
-        listeners: std::mem::take(&mut listeners),
         redirect_port: reader.get(name::REDIRECT_PORT, None, values::port),
         status_port: reader.get(name::STATUS_PORT, None, values::port).unwrap_or(STATUS_PORT),
+        plaintext_door: reader.plaintext_door(&listeners),
         knobs: reader.knobs(),
+        listeners,
+        upstreams,
     };
     let Reader { written: _, mut objections } = reader;
     dedup(&mut objections);
     let is_blocked = objections.iter().any(|it| it.bearing == Bearing::Blocks);
-    let is_whole = !is_blocked && !request.listeners.is_empty();
+    let has_some = !request.listeners.is_empty() || !request.upstreams.is_empty();
+    let is_whole = !is_blocked && has_some;
     (is_whole.then_some(request), objections)
 }
 
@@ -150,7 +204,8 @@ const MOST_TOLD: usize = 8;
 /// What is wrong in an annotation that several listeners share is said once.
 fn dedup(objections: &mut Vec<Objection>) {
     let mut seen = BTreeSet::new();
-    objections.retain(|it| seen.insert((it.code, it.path.clone(), it.message.clone())));
+    let told = |it: &Objection| (it.code, it.path.clone(), it.message.clone(), it.help.clone());
+    objections.retain(|it| seen.insert(told(it)));
 }
 
 /// An annotation that holds for a listener: its own, or the one of all listeners.
@@ -278,84 +333,6 @@ impl<'a> Reader<'a> {
         self.held(base, port).and_then(|held| read(held.value).ok())
     }
 
-    /// The listeners: as written, or the app's only port.
-    fn pairs(&mut self, pod: &Object) -> Vec<PortPair> {
-        if let Some(held) = self.held(name::PORTS, None) {
-            return values::ports(held.value).unwrap_or_default();
-        }
-        match super::pod::only_app_port(pod) {
-            Ok((app, _container)) => vec![PortPair { listen: LISTEN_PORT, app }],
-            Err(candidates) => {
-                let (message, help) = match candidates.as_slice() {
-                    [] => (
-                        "no container declares a port, so the app's port is not known".to_owned(),
-                        format!("name it: `{}: \"8443:8080\"`", name::PORTS),
-                    ),
-                    [first, ..] => {
-                        let all: Vec<String> = candidates.iter().map(u16::to_string).collect();
-                        (
-                            format!(
-                                "the app's port is not clear, the containers declare {}",
-                                all.join(", ")
-                            ),
-                            format!("name it: `{}: \"8443:{first}\"`", name::PORTS),
-                        )
-                    }
-                };
-                self.object(code::APP_PORT, name::PORTS, message, help);
-                Vec::new()
-            }
-        }
-    }
-
-    /// Objects to a port behind an annotation that no listener has.
-    fn check_ports(&mut self, pairs: &[PortPair]) {
-        if pairs.is_empty() {
-            return;
-        }
-        let listeners: Vec<String> = pairs.iter().map(|pair| pair.listen.to_string()).collect();
-        let strays: Vec<(&str, u16)> = self
-            .written
-            .keys()
-            .filter_map(|(base, port)| Some((*base, (*port)?)))
-            .filter(|(_, port)| pairs.iter().all(|pair| pair.listen != *port))
-            .collect();
-        for (base, port) in strays {
-            let message =
-                format!("no listener has the port {port}, they have {}", listeners.join(", "));
-            let help = match pairs.iter().find(|pair| pair.app == port) {
-                Some(pair) => format!(
-                    "the port is the one that the sidecar listens on: write `{base}.{}`",
-                    pair.listen
-                ),
-                None => format!("add the listener to `{}`, or correct the port", name::PORTS),
-            };
-            self.object(code::LISTENER, &format!("{base}.{port}"), message, help);
-        }
-    }
-
-    fn require_tls_secret(&mut self, port: Option<u16>) {
-        if self.held(name::TLS_SECRET, port).is_none() {
-            let message = format!("`{}` is missing", name::TLS_SECRET);
-            let help = format!(
-                "name the Secret with the certificate that the sidecar serves: `{}: web-tls`",
-                name::TLS_SECRET
-            );
-            self.object(code::REQUIRED, name::TLS_SECRET, message, help);
-        }
-    }
-
-    fn terminate(&mut self, ports: PortPair) -> Option<Terminate> {
-        let port = Some(ports.listen);
-        self.require_tls_secret(port);
-        let protocol = self.get(name::PROTOCOL, port, values::protocol).unwrap_or_default();
-        let clients = self.clients(port);
-        let trusted_proxies = self.trusted_proxies(port, protocol);
-        let identity_headers = self.identity_headers(port, protocol);
-        let tls_secrets = self.get(name::TLS_SECRET, port, values::secret_names)?;
-        Some(Terminate { ports, protocol, tls_secrets, clients, trusted_proxies, identity_headers })
-    }
-
     fn knobs(&self) -> Knobs {
         Knobs {
             image: self.get(name::SIDECAR_IMAGE, None, values::image),
@@ -383,10 +360,12 @@ pub(super) fn check_value(annotation: &str, value: &str) -> Vec<Wrong> {
         name::PORTS => wrongs(values::ports(value)),
         name::PROTOCOL => wrongs(values::protocol(value)),
         name::CLIENT_AUTH => wrongs(values::client_auth(value)),
-        name::CLIENT_CA_SECRET => wrongs(values::ca_source(value)),
+        name::CLIENT_CA_SECRET | name::UPSTREAM_CA_SECRET => wrongs(values::ca_source(value)),
         name::ALLOWED_CLIENTS => wrongs(values::allowed(value)),
         name::CLIENT_EKU => wrongs(values::client_eku(value)),
-        name::CLIENT_CRL_SECRET => wrongs(values::secret_name(value)),
+        name::CLIENT_CRL_SECRET | name::UPSTREAM_CLIENT_SECRET => {
+            wrongs(values::secret_name(value))
+        }
         name::CLIENT_CRL_EXPIRED => wrongs(values::crl_expired(value)),
         name::TRUSTED_PROXIES => wrongs(values::trusted_proxies(value)),
         name::IDENTITY_HEADERS => wrongs(values::identity_headers(value)),
@@ -399,7 +378,14 @@ pub(super) fn check_value(annotation: &str, value: &str) -> Vec<Wrong> {
         name::SIDECAR_LOG_LEVEL => wrongs(values::log_level(value)),
         name::SIDECAR_DRAIN_DELAY | name::SIDECAR_DRAIN_TIMEOUT => wrongs(values::seconds(value)),
         name::SIDECAR_NATIVE => wrongs(values::native(value)),
-        // `ignore` is judged where findings are ignored; `status` is never read for what it says.
+        name::CLIENT_AUTH_EXEMPT_PATHS => wrongs(values::exempt_paths(value)),
+        name::PROXY_PROTOCOL => wrongs(values::proxy_protocol(value)),
+        name::APP_SOCKET => wrongs(values::app_socket(value)),
+        name::REQUIRE_LOOPBACK => wrongs(values::require_loopback(value)),
+        name::UPSTREAMS => wrongs(values::upstreams(value)),
+        name::UPSTREAM_SERVER_NAMES => wrongs(values::server_names(value)),
+        name::UPSTREAM_SNI => wrongs(values::sni(value)),
+        // `ignore` is judged where findings are ignored; `status` and `original-probes` are written by us.
         _ => Vec::new(),
     }
 }

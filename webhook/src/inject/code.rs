@@ -65,4 +65,16 @@ codes! {
     SERVICE_PORT_NAME = 334;
     /// A Service that names a port of the sidecar where it cannot.
     SERVICE_PORT_UNSEEN = 335;
+    /// A port of the node leads past the sidecar.
+    HOST_PORT = 336;
+    /// No volume holds the app's socket.
+    APP_SOCKET = 337;
+    /// A pod that opts out where injection is switched on.
+    OPTED_OUT = 338;
+    /// A pod that asks and that nobody can change.
+    MIRROR_POD = 339;
+    /// The namespace has no room for a container like the sidecar.
+    LIMIT_RANGE = 340;
+    /// The namespace has no room left for one more sidecar.
+    QUOTA = 341;
 }

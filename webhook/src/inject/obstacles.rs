@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lasthop_contract::annotation as name;
-use lasthop_contract::client_policy::ClientAuth;
 use lasthop_contract::problem::Code;
 use lasthop_contract::text::escape;
 use serde_json::Value;
 
-use super::annotations::Request;
+use super::annotations::{App, Request, Terminate};
 use super::code;
 use super::objection::{Bearing, Objection};
 use super::options::{Options, Placement};
@@ -28,7 +27,7 @@ pub(super) fn find(pod: &Object, request: Option<&Request>, options: &Options) -
     if let Some(request) = request {
         objections.extend(ports(pod, request));
         objections.extend(privileged_ports(request));
-        objections.extend(probes(pod, request));
+        objections.extend(host_ports(pod, request));
         objections.extend(image(request, options));
         objections.extend(job(pod, request, options));
     }
@@ -146,10 +145,14 @@ fn container_name(pod: &Object) -> Option<Objection> {
 
 /// The sidecar's ports: what each is, by which annotation.
 fn sidecar_ports(request: &Request) -> Vec<(u16, &'static str, &'static str)> {
-    let listeners = request.listeners.iter().map(|it| (it.ports.listen, name::PORTS, "listens on"));
+    let listeners = request.listeners.iter().map(|it| (it.listen, name::PORTS, "listens on"));
+    let upstreams = request
+        .upstreams
+        .iter()
+        .map(|it| (it.listen, name::UPSTREAMS, "takes the app's plaintext on"));
     let redirect = request.redirect_port.map(|port| (port, name::REDIRECT_PORT, "redirects from"));
     let status = (request.status_port, name::STATUS_PORT, "tells its status on");
-    listeners.chain(redirect).chain([status]).collect()
+    listeners.chain(upstreams).chain(redirect).chain([status]).collect()
 }
 
 /// The containers of a pod share one network: a port is taken once.
@@ -162,7 +165,8 @@ fn ports(pod: &Object, request: &Request) -> Vec<Objection> {
         }
     }
     for listener in &request.listeners {
-        taken.entry(listener.ports.app).or_insert_with(|| "the app".to_owned());
+        let Some(port) = listener.app.port() else { continue };
+        taken.entry(port).or_insert_with(|| "the app".to_owned());
     }
     let wanted: BTreeSet<u16> = sidecar_ports(request).iter().map(|(port, _, _)| *port).collect();
     let mut clashes = Vec::new();
@@ -176,13 +180,16 @@ fn ports(pod: &Object, request: &Request) -> Vec<Objection> {
             .find(|free| !taken.contains_key(free) && !wanted.contains(free))
             .unwrap_or(port);
         let message = format!("the sidecar {what} port {port}, which {holder} uses");
-        let app = request.listeners.iter().find(|it| it.ports.listen == port);
-        let help = match app.filter(|_| annotation == name::PORTS) {
-            Some(listener) => {
-                format!("the next free one: `{annotation}: \"{free}:{}\"`", listener.ports.app)
+        let listener = request.listeners.iter().find(|it| it.listen == port);
+        let upstream = request.upstreams.iter().find(|it| it.listen == port);
+        let value = match (annotation, listener, upstream) {
+            (name::PORTS, Some(Terminate { app: App::Port(app), .. }), _) => {
+                format!("{free}:{app}")
             }
-            None => format!("the next free one: `{annotation}: \"{free}\"`"),
+            (name::UPSTREAMS, _, Some(upstream)) => format!("{free}={}", upstream.upstream),
+            _ => free.to_string(),
         };
+        let help = format!("the next free one: `{annotation}: \"{value}\"`");
         clashes.push(objection(code::PORT_CLASH, FieldPath::annotation(annotation), message, help));
     }
     clashes
@@ -203,63 +210,32 @@ fn privileged_ports(request: &Request) -> Vec<Objection> {
     .collect()
 }
 
-/// kubelet shows no client certificate and speaks no TLS unless told: its probes of the app belong
-/// on the app's port.
-fn probes(pod: &Object, request: &Request) -> Vec<Objection> {
+/// A port of the node that leads to the app's own port is a door beside the sidecar, and one that
+/// nobody closes: not every network plugin holds such traffic against the policies of the pod.
+fn host_ports(pod: &Object, request: &Request) -> Vec<Objection> {
+    let app_ports: Vec<u16> = request.listeners.iter().filter_map(|it| it.app.port()).collect();
     let mut objections = Vec::new();
     for container in pod::containers(pod) {
-        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-            let path = container.path().key(probe);
-            let Some(probe) = container.value.get(probe) else { continue };
-            for listener in &request.listeners {
-                let required = listener.clients.as_ref().map(|clients| clients.auth);
-                let port = listener.ports.listen;
-                let Some((action, trouble)) = probe_trouble(probe, port, required) else {
-                    continue;
-                };
-                objections.push(Objection {
-                    bearing: Bearing::Breaks,
-                    ..objection(
-                        code::PROBE,
-                        path.key(action).key("port"),
-                        format!("the probe aims at port {port} of the sidecar: {trouble}"),
-                        format!("probe the app itself: `port: {}`", listener.ports.app),
-                    )
-                });
-            }
+        for port in container.ports().filter(|port| port.is_tcp && app_ports.contains(&port.number))
+        {
+            let Some(host) = port.host else { continue };
+            let listen = request.listeners.iter().find(|it| it.app.port() == Some(port.number));
+            let listen = listen.map(|listener| listener.listen).unwrap_or_default();
+            let path = container.path().key("ports").index(port.index).key("hostPort");
+            let message = format!(
+                "port {host} of the node leads to the app's port {}, in plaintext past the sidecar",
+                port.number
+            );
+            let help = format!(
+                "take out `hostPort`, and let a Service lead to the sidecar's port {listen}"
+            );
+            objections.push(Objection {
+                bearing: Bearing::Breaks,
+                ..objection(code::HOST_PORT, path, message, help)
+            });
         }
     }
     objections
-}
-
-/// What goes wrong with a probe that aims at the listening port, and which action it is.
-fn probe_trouble(
-    probe: &Value,
-    listen: u16,
-    required: Option<ClientAuth>,
-) -> Option<(&'static str, &'static str)> {
-    let aims = |action: &str| {
-        let port = probe.get(action)?.get("port")?;
-        let is_number = port.as_u64() == Some(u64::from(listen));
-        let is_name = port.as_str() == Some(&format!("{CONTAINER}-{listen}"));
-        (is_number || is_name).then_some(())
-    };
-    if aims("httpGet").is_some() {
-        let is_tls = probe.pointer("/httpGet/scheme").and_then(Value::as_str) == Some("HTTPS");
-        return match (is_tls, required) {
-            (false, _) => Some(("httpGet", "it speaks no TLS")),
-            (true, Some(ClientAuth::Required)) => {
-                Some(("httpGet", "kubelet has no client certificate"))
-            }
-            (true, _) => None,
-        };
-    }
-    if aims("grpc").is_some() {
-        return Some(("grpc", "it speaks no TLS"));
-    }
-    aims("tcpSocket").map(|()| {
-        ("tcpSocket", "it succeeds whenever the sidecar runs, also where the app does not")
-    })
 }
 
 fn image(request: &Request, options: &Options) -> Option<Objection> {

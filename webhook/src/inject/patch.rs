@@ -3,7 +3,7 @@
 
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation};
 use jsonptr::PointerBuf;
-use lasthop_contract::annotation::STATUS;
+use lasthop_contract::annotation::{ORIGINAL_PROBES, STATUS};
 use lasthop_contract::sidecar_config::{CONFIG_VARIABLE, SECRETS_ROOT};
 use lasthop_contract::text::escape;
 use serde_json::{Map, Value};
@@ -13,6 +13,7 @@ use super::objection::{Bearing, Objection};
 use super::options::Placement;
 use super::plan::{Plan, VOLUME_PREFIXES};
 use super::pod::{self, ContainerAt, DEFAULT_CONTAINER, List};
+use super::probes::Change;
 use crate::object::Object;
 use crate::path::FieldPath;
 
@@ -31,6 +32,8 @@ pub(super) fn make(pod: &Object, prefix: &FieldPath, plan: &Plan) -> Result<Patc
         return Err(foreign);
     }
     patch.volumes(pod, plan);
+    // Before the container, which moves the others.
+    plan.takeover.changes.iter().for_each(|change| patch.probe(change));
     patch.container(pod, plan);
     patch.annotations(pod, plan);
     Ok(Patch(patch.operations))
@@ -104,6 +107,19 @@ impl Builder<'_> {
         }
     }
 
+    /// Puts an action in the place of another, and leaves the rest of the probe as it is.
+    fn probe(&mut self, change: &Change) {
+        let Change { path, before, after, value } = change;
+        let place = path.key(after.field());
+        if before == after {
+            self.replace(&place, value.clone());
+        } else {
+            // In this order serde_json puts the new field where the old one stood.
+            self.add(&place, value.clone());
+            self.remove(&path.key(before.field()));
+        }
+    }
+
     fn container(&mut self, pod: &Object, plan: &Plan) {
         let wanted = match plan.placement {
             Placement::Native => List::Init,
@@ -137,7 +153,13 @@ impl Builder<'_> {
         {
             wanted.push((DEFAULT_CONTAINER, default));
         }
+        if let Some(originals) = &plan.takeover.originals {
+            wanted.push((ORIGINAL_PROBES, originals));
+        }
         let all = FieldPath::of(["metadata", "annotations"]);
+        if plan.takeover.originals.is_none() && pod.annotation(ORIGINAL_PROBES).is_some() {
+            self.remove(&all.key(ORIGINAL_PROBES));
+        }
         wanted.retain(|(key, value)| pod.annotation(key) != Some(value));
         // A pod that asks has annotations: that is where it asks.
         for (key, value) in wanted {

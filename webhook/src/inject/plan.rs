@@ -1,23 +1,24 @@
 //! What the sidecar of a pod is going to be: a pure function of the pod, its request and the
 //! operator's options.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use lasthop_contract::credential::{CA_KEYS, CRL_KEYS};
 use lasthop_contract::sidecar_config::{
-    self, CONFIG_VARIABLE, Drain, Forward, KeyLog, Listener, PlaintextDoor, ProxyProtocol,
-    Redirect, SECRETS_ROOT, SidecarConfig,
+    self, CONFIG_VARIABLE, Drain, Forward, KeyLog, Listener, Probe, Redirect, SECRETS_ROOT,
+    SidecarConfig,
 };
 use lasthop_contract::text::hex;
 use serde_json::{Value, json};
 
 use super::annotations::values::CaSource;
-use super::annotations::{Clients, Request, Terminate};
+use super::annotations::{App, Clients, Originate, Request, Terminate};
 use super::objection::Objection;
 use super::options::{Amounts, Options, Placement};
 use super::pod::{self, CONTAINER};
-use super::resources;
+use super::probes::{self, Takeover};
+use super::{resources, socket};
 use crate::object::Object;
 
 /// The user that the sidecar runs as where the pod's user is root: the one of its image.
@@ -40,14 +41,31 @@ pub(super) struct Plan {
     pub(super) default_container: Option<String>,
     /// The value of `lasthop.dev/status`: the version and a digest of container and volumes.
     pub(super) status: String,
+    /// The probes that the sidecar performs.
+    pub(super) takeover: Takeover,
+}
+
+/// What holds for all sidecars of a namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct House<'a> {
+    /// The operator's options.
+    pub(super) options: &'a Options,
+    /// Whether TLS secrets may be logged.
+    pub(super) key_log: KeyLog,
 }
 
 /// Makes the plan, and says what is odd about it.
-pub(super) fn make(pod: &Object, request: &Request, options: &Options) -> (Plan, Vec<Objection>) {
-    let (amounts, objections) = resources::merge(pod, &request.knobs, &options.amounts());
+pub(super) fn make(pod: &Object, request: &Request, house: House<'_>) -> (Plan, Vec<Objection>) {
+    let options = house.options;
+    let (amounts, mut objections) = resources::merge(pod, &request.knobs, &options.amounts());
+    let (takeover, odd) = probes::take_over(pod, request);
+    objections.extend(odd);
+    let (sockets, odd) = socket::mounts(pod, request);
+    objections.extend(odd);
     let placement = options.placement_for(&request.knobs);
     let mounts = mounts(request);
-    let mut container = container(pod, request, options, &amounts);
+    let document = document(request, &takeover.probes, house);
+    let mut container = container(pod, request, options, &amounts, &document);
     if let Some(fields) = container.as_object_mut() {
         if placement == Placement::Native {
             fields.insert("restartPolicy".to_owned(), json!("Always"));
@@ -59,19 +77,18 @@ pub(super) fn make(pod: &Object, request: &Request, options: &Options) -> (Plan,
                 "readOnly": true,
             })
         });
-        fields.insert("volumeMounts".to_owned(), volume_mounts.collect());
+        fields.insert("volumeMounts".to_owned(), volume_mounts.chain(sockets).collect());
     }
     let volumes: Vec<Value> = mounts.iter().map(Mount::volume).collect();
-    let first = request.listeners.first().map(|listener| listener.ports.app);
-    let default_container =
-        first.and_then(|port| pod::container_of(pod, port)).map(ToOwned::to_owned);
+    let first = request.listeners.first().and_then(|listener| listener.app.port());
+    let default_container = pod::container_of(pod, first).map(ToOwned::to_owned);
     let input = json!([container, volumes]).to_string();
     let status = format!(
         "{} sha256:{}",
         env!("CARGO_PKG_VERSION"),
         hex(digest(&SHA256, input.as_bytes()).as_ref().get(..16).unwrap_or_default())
     );
-    (Plan { container, placement, volumes, default_container, status }, objections)
+    (Plan { container, placement, volumes, default_container, status, takeover }, objections)
 }
 
 /// The user that the sidecar runs as: the pod's, else the one of its image; never root.
@@ -88,7 +105,13 @@ fn pod_uid(pod: &Object) -> Option<u64> {
 
 /// The container, but for what depends on placement and volumes. Every field that the API server
 /// would fill in is written, so that a second look finds what the first one wrote.
-fn container(pod: &Object, request: &Request, options: &Options, amounts: &Amounts) -> Value {
+fn container(
+    pod: &Object,
+    request: &Request,
+    options: &Options,
+    amounts: &Amounts,
+    document: &str,
+) -> Value {
     let knobs = &request.knobs;
     let probe = |path: &str, period: u32, timeout: u32, failures: u32| {
         json!({
@@ -103,7 +126,7 @@ fn container(pod: &Object, request: &Request, options: &Options, amounts: &Amoun
         "name": CONTAINER,
         "image": knobs.image.as_ref().unwrap_or(&options.image),
         "imagePullPolicy": knobs.pull_policy.unwrap_or(options.pull_policy).word(),
-        "env": [{ "name": CONFIG_VARIABLE, "value": document(request, options) }],
+        "env": [{ "name": CONFIG_VARIABLE, "value": document }],
         "ports": ports(request),
         "resources": resources::to_json(amounts),
         "securityContext": security_context(pod),
@@ -137,7 +160,7 @@ fn security_context(pod: &Object) -> Value {
 }
 
 fn ports(request: &Request) -> Value {
-    let listening = request.listeners.iter().map(|listener| listener.ports.listen);
+    let listening = request.listeners.iter().map(|listener| listener.listen);
     let named = listening.chain(request.redirect_port).map(|port| (port_name(port), port));
     let status = (format!("{CONTAINER}-status"), request.status_port);
     named
@@ -155,23 +178,26 @@ pub fn port_name(listen: u16) -> String {
 /// dollar written as JSON escape is none to it, and the same text to the sidecar.
 ///
 /// <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
-fn document(request: &Request, options: &Options) -> String {
-    configuration(request, options).to_json().replace('$', "\\u0024")
+fn document(request: &Request, probes: &[Probe], house: House<'_>) -> String {
+    configuration(request, probes, house).to_json().replace('$', "\\u0024")
 }
 
-fn configuration(request: &Request, options: &Options) -> SidecarConfig {
-    let Request { listeners, redirect_port, status_port, knobs } = request;
+fn configuration(request: &Request, probes: &[Probe], house: House<'_>) -> SidecarConfig {
+    let Request { listeners, upstreams, redirect_port, status_port, plaintext_door, knobs } =
+        request;
+    let House { options, key_log } = house;
     let terminate = listeners.iter().map(|listener| Listener::Terminate(terminate(listener)));
+    let originate = upstreams.iter().map(|upstream| Listener::Originate(originate(upstream)));
     let redirect = redirect_port
         .map(|port| Listener::Redirect(Redirect { listen: everywhere(port), https_port: 443 }));
     let Drain { delay_seconds, timeout_seconds } = options.drain();
     SidecarConfig {
         version: sidecar_config::VERSION,
-        listeners: terminate.chain(redirect).collect(),
+        listeners: terminate.chain(originate).chain(redirect).collect(),
         status_listen: everywhere(*status_port),
-        probes: Vec::new(),
-        plaintext_door: PlaintextDoor::default(),
-        key_log: KeyLog::default(),
+        probes: probes.to_vec(),
+        plaintext_door: *plaintext_door,
+        key_log,
         drain: Drain {
             delay_seconds: knobs.drain_delay.unwrap_or(delay_seconds),
             timeout_seconds: knobs.drain_timeout.unwrap_or(timeout_seconds),
@@ -186,23 +212,47 @@ fn everywhere(port: u16) -> SocketAddr {
 }
 
 fn terminate(listener: &Terminate) -> sidecar_config::Terminate {
-    let Terminate { ports, protocol, tls_secrets, clients, trusted_proxies, identity_headers } =
-        listener;
+    let Terminate {
+        listen,
+        app,
+        protocol,
+        tls_secrets,
+        clients,
+        trusted_proxies,
+        identity_headers,
+        proxy_protocol,
+    } = listener;
     let tls = |name: &String| Mount::Tls(name.clone()).directory();
     sidecar_config::Terminate {
-        listen: everywhere(ports.listen),
-        forward: Forward::Port(ports.app),
+        listen: everywhere(*listen),
+        forward: match app {
+            App::Port(port) => Forward::Port(*port),
+            App::Socket(path) => Forward::Socket(path.clone()),
+        },
         protocol: *protocol,
         tls_secrets: tls_secrets.iter().map(tls).collect(),
         clients: clients.as_ref().map(policy).unwrap_or_default(),
         trusted_proxies: trusted_proxies.clone(),
         identity_headers: identity_headers.clone(),
-        proxy_protocol: ProxyProtocol::default(),
+        proxy_protocol: *proxy_protocol,
+    }
+}
+
+/// Only the pod's own containers reach loopback, and so the identity of the sidecar.
+fn originate(listener: &Originate) -> sidecar_config::Originate {
+    let Originate { listen, upstream, client_secret, ca, server_names, sni } = listener;
+    sidecar_config::Originate {
+        listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), *listen),
+        upstream: upstream.clone(),
+        client_secret: client_secret.clone().map(|name| Mount::Tls(name).directory()),
+        ca_secret: ca.as_ref().map(|ca| Mount::of_upstream_ca(ca).directory()),
+        server_names: server_names.clone(),
+        sni: sni.clone(),
     }
 }
 
 fn policy(clients: &Clients) -> sidecar_config::Clients {
-    let Clients { auth, ca, allowed, eku, crl_secret, crl_expired } = clients;
+    let Clients { auth, ca, allowed, eku, crl_secret, crl_expired, exempt_paths } = clients;
     sidecar_config::Clients {
         auth: *auth,
         ca_secret: Some(Mount::of_ca(ca).directory()),
@@ -210,7 +260,7 @@ fn policy(clients: &Clients) -> sidecar_config::Clients {
         eku: Some(*eku),
         crl_secret: crl_secret.clone().map(|name| Mount::Crl(name).directory()),
         crl_expired: *crl_expired,
-        exempt_paths: Vec::new(),
+        exempt_paths: exempt_paths.clone(),
     }
 }
 
@@ -222,21 +272,29 @@ enum Mount {
     Ca(String),
     CaConfigMap(String),
     Crl(String),
+    UpstreamCa(String),
+    UpstreamCaConfigMap(String),
 }
 
 /// Every mount once, in the order of the listeners.
 fn mounts(request: &Request) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
+    let mut add = |mount: Mount| {
+        if !mounts.contains(&mount) {
+            mounts.push(mount);
+        }
+    };
     for listener in &request.listeners {
         let tls = listener.tls_secrets.iter().cloned().map(Mount::Tls);
         let clients = listener.clients.as_ref();
         let ca = clients.map(|clients| Mount::of_ca(&clients.ca));
         let crl = clients.and_then(|clients| clients.crl_secret.clone()).map(Mount::Crl);
-        for mount in tls.chain(ca).chain(crl) {
-            if !mounts.contains(&mount) {
-                mounts.push(mount);
-            }
-        }
+        tls.chain(ca).chain(crl).for_each(&mut add);
+    }
+    for upstream in &request.upstreams {
+        let identity = upstream.client_secret.clone().map(Mount::Tls);
+        let ca = upstream.ca.as_ref().map(Mount::of_upstream_ca);
+        identity.into_iter().chain(ca).for_each(&mut add);
     }
     mounts
 }
@@ -249,9 +307,21 @@ impl Mount {
         }
     }
 
+    fn of_upstream_ca(source: &CaSource) -> Self {
+        match source {
+            CaSource::Secret(name) => Self::UpstreamCa(name.clone()),
+            CaSource::ConfigMap(name) => Self::UpstreamCaConfigMap(name.clone()),
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
-            Self::Tls(name) | Self::Ca(name) | Self::CaConfigMap(name) | Self::Crl(name) => name,
+            Self::Tls(name)
+            | Self::Ca(name)
+            | Self::CaConfigMap(name)
+            | Self::Crl(name)
+            | Self::UpstreamCa(name)
+            | Self::UpstreamCaConfigMap(name) => name,
         }
     }
 
@@ -262,6 +332,8 @@ impl Mount {
             Self::Ca(_) => "client-ca",
             Self::CaConfigMap(_) => "client-ca-configmap",
             Self::Crl(_) => "client-crl",
+            Self::UpstreamCa(_) => "upstream-ca",
+            Self::UpstreamCaConfigMap(_) => "upstream-ca-configmap",
         };
         format!("{purpose}/{}", self.name())
     }
@@ -272,6 +344,8 @@ impl Mount {
             Self::Ca(_) => VOLUME_PREFIXES[1],
             Self::CaConfigMap(_) => VOLUME_PREFIXES[2],
             Self::Crl(_) => VOLUME_PREFIXES[3],
+            Self::UpstreamCa(_) => VOLUME_PREFIXES[4],
+            Self::UpstreamCaConfigMap(_) => VOLUME_PREFIXES[5],
         };
         label(prefix, self.name())
     }
@@ -292,13 +366,13 @@ impl Mount {
                 "name": self.volume_name(),
                 "secret": { "secretName": name, "defaultMode": MODE },
             }),
-            Self::Ca(_) => json!({
+            Self::Ca(_) | Self::UpstreamCa(_) => json!({
                 "name": self.volume_name(),
                 "secret": {
                     "secretName": name, "defaultMode": MODE, "items": items(&CA_KEYS), "optional": true,
                 },
             }),
-            Self::CaConfigMap(_) => json!({
+            Self::CaConfigMap(_) | Self::UpstreamCaConfigMap(_) => json!({
                 "name": self.volume_name(),
                 "configMap": {
                     "name": name, "defaultMode": MODE, "items": items(&CA_KEYS), "optional": true,
@@ -315,8 +389,14 @@ impl Mount {
 }
 
 /// What our volumes' names begin with: none is the beginning of another.
-pub(super) const VOLUME_PREFIXES: [&str; 4] =
-    ["lasthop-tls-", "lasthop-ca-", "lasthop-cacm-", "lasthop-crl-"];
+pub(super) const VOLUME_PREFIXES: [&str; 6] = [
+    "lasthop-tls-",
+    "lasthop-ca-",
+    "lasthop-cacm-",
+    "lasthop-crl-",
+    "lasthop-upca-",
+    "lasthop-upcacm-",
+];
 
 /// A DNS label (63 characters, no dots) from an object's name (253, with dots). A name that does not
 /// fit is cut, and a digest keeps it apart from the others.

@@ -68,6 +68,7 @@ impl<'a> ContainerAt<'a> {
                     .and_then(|it| u16::try_from(it).ok())?,
                 name: port.get("name").and_then(Value::as_str).unwrap_or_default(),
                 is_tcp: port.get("protocol").and_then(Value::as_str).is_none_or(|it| it == "TCP"),
+                host: port.get("hostPort").and_then(Value::as_u64).filter(|host| *host > 0),
             })
         })
     }
@@ -84,6 +85,8 @@ pub struct DeclaredPort<'a> {
     pub name: &'a str,
     /// Whether the protocol is TCP, as it is where nobody says.
     pub is_tcp: bool,
+    /// `hostPort`: a port of the node that leads to it.
+    pub host: Option<u64>,
 }
 
 /// All containers of the pod.
@@ -154,10 +157,11 @@ pub fn only_app_port(pod: &Object) -> Result<(u16, &str), Vec<u16>> {
 }
 
 /// The name of the container that declares `port`, else of the first one.
-pub fn container_of(pod: &Object, port: u16) -> Option<&str> {
+pub fn container_of(pod: &Object, port: Option<u16>) -> Option<&str> {
     let main = || containers(pod).filter(|container| container.list == List::Main);
-    let declares =
-        |container: &ContainerAt<'_>| container.ports().any(|it| it.is_tcp && it.number == port);
+    let declares = |container: &ContainerAt<'_>| {
+        container.ports().any(|it| it.is_tcp && Some(it.number) == port)
+    };
     main().find(declares).or_else(|| main().next()).map(|container| container.name())
 }
 
@@ -171,6 +175,7 @@ pub fn is_mirror(pod: &Object) -> bool {
 /// Whether `key` is an annotation that asks something of a sidecar, as opposed to what other
 /// objects bear, too.
 pub fn is_sidecar_annotation(key: &str) -> bool {
-    use lasthop_contract::annotation::{IGNORE, INJECT, MISSING_SECRET, STATUS};
-    key.starts_with(PREFIX) && ![IGNORE, INJECT, MISSING_SECRET, STATUS].contains(&key)
+    use lasthop_contract::annotation::{IGNORE, INJECT, MISSING_SECRET, ORIGINAL_PROBES, STATUS};
+    let others = [IGNORE, INJECT, MISSING_SECRET, ORIGINAL_PROBES, STATUS];
+    key.starts_with(PREFIX) && !others.contains(&key)
 }

@@ -30,11 +30,29 @@ fn port() -> impl Strategy<Value = u16> {
     prop::sample::select(vec![80, 8080, 8081, 8443, 8444, 9090, 9443, 15443])
 }
 
+/// A probe or hook, the action at its end.
+fn probe() -> impl Strategy<Value = (&'static str, Value)> {
+    let spots = prop::sample::select(vec!["livenessProbe", "readinessProbe", "lifecycle"]);
+    let actions = prop::sample::select(vec!["tcpSocket", "httpGet", "grpc", "exec"]);
+    (spots, actions, port(), any::<bool>()).prop_map(|(spot, action, port, is_tls)| {
+        let action = if spot == "lifecycle" { "httpGet" } else { action };
+        let what = match action {
+            "httpGet" if is_tls => json!({"port": port, "scheme": "HTTPS"}),
+            "httpGet" => json!({"path": "/healthz", "port": port}),
+            "exec" => json!({"command": ["true"]}),
+            _ => json!({"port": port}),
+        };
+        let probe = json!({"novelty": is_tls, action: what});
+        let probe = if spot == "lifecycle" { json!({"preStop": probe}) } else { probe };
+        (spot, probe)
+    })
+}
+
 fn container() -> impl Strategy<Value = Value> {
     let ports = vec((port(), prop::sample::select(vec!["TCP", "UDP"])), 0..3);
     let mounts = option::of(vec("[a-z]{1,3}", 0..2));
     let user = option::of(0..3_u64);
-    let probe = option::of(port());
+    let probe = option::of(probe());
     (ports, mounts, user, probe, unknown()).prop_map(|(ports, mounts, user, probe, novelty)| {
         let ports: Vec<Value> = ports
             .into_iter()
@@ -49,8 +67,8 @@ fn container() -> impl Strategy<Value = Value> {
         if let Some(user) = user {
             fields.insert("securityContext".into(), json!({"runAsUser": user}));
         }
-        if let Some(port) = probe {
-            fields.insert("readinessProbe".into(), json!({"tcpSocket": {"port": port}}));
+        if let Some((kind, probe)) = probe {
+            fields.insert(kind.into(), probe);
         }
         container
     })
@@ -100,10 +118,11 @@ fn annotations() -> impl Strategy<Value = Vec<(String, String)>> {
         choose("protocol", vec!["h2c", "http"]),
         choose("sidecar-native", vec!["true", "false"]),
         choose("sidecar-memory-request", vec!["16Mi", "1Gi"]),
+        choose("require-loopback", vec!["true", "false"]),
         ca,
     )
-        .prop_map(|(a, b, c, d, e, f, ca)| {
-            [a, b, c, d, e, f].into_iter().flatten().chain(ca).collect()
+        .prop_map(|(a, b, c, d, e, f, g, ca)| {
+            [a, b, c, d, e, f, g].into_iter().flatten().chain(ca).collect()
         })
 }
 
@@ -161,7 +180,9 @@ fn run(pod: &Object) -> Outcome {
 fn without_ours(injected: &Object, original: &Object) -> Value {
     let mut value = injected.0.clone();
     let annotations = value["metadata"]["annotations"].as_object_mut().unwrap();
-    for key in [name::STATUS, pod::DEFAULT_CONTAINER] {
+    let originals = annotations.get(name::ORIGINAL_PROBES).and_then(Value::as_str);
+    let originals: Value = serde_json::from_str(originals.unwrap_or("{}")).unwrap();
+    for key in [name::STATUS, name::ORIGINAL_PROBES, pod::DEFAULT_CONTAINER] {
         if original.annotation(key).is_none() {
             annotations.shift_remove(key);
         }
@@ -174,6 +195,9 @@ fn without_ours(injected: &Object, original: &Object) -> Value {
         };
         if let Some(list) = spec.get_mut(field).and_then(Value::as_array_mut) {
             list.retain(|it| !is_ours(it));
+            for container in list {
+                give_back(container, &originals);
+            }
         }
         let is_empty = spec.get(field) == Some(&json!([]));
         match original.0["spec"].get(field) {
@@ -187,6 +211,22 @@ fn without_ours(injected: &Object, original: &Object) -> Value {
         }
     }
     value
+}
+
+/// Puts the probes of `container` back as they were.
+fn give_back(container: &mut Value, originals: &Value) {
+    let name = container["name"].as_str().unwrap_or("").to_owned();
+    let spots = [
+        ("liveness", "/livenessProbe"),
+        ("readiness", "/readinessProbe"),
+        ("pre-stop", "/lifecycle/preStop"),
+    ];
+    for (word, pointer) in spots {
+        let Some(original) = originals[&name][word].as_object() else { continue };
+        let probe = container.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+        probe.shift_remove("httpGet").unwrap();
+        probe.extend(original.clone());
+    }
 }
 
 fn assert_distinct<T: Ord + std::fmt::Debug>(all: Vec<T>) {
@@ -242,8 +282,15 @@ proptest! {
         let config = SidecarConfig::parse(document).unwrap();
         let paths: Vec<String> = texts(mounts, "mountPath");
         for listener in &config.listeners {
-            let lasthop_contract::sidecar_config::Listener::Terminate(it) = listener else { continue };
-            let named = it.tls_secrets.iter().chain(&it.clients.ca_secret).chain(&it.clients.crl_secret);
+            use lasthop_contract::sidecar_config::Listener;
+            let named: Vec<&String> = match listener {
+                Listener::Terminate(it) => {
+                    let clients = it.clients.ca_secret.iter().chain(&it.clients.crl_secret);
+                    it.tls_secrets.iter().chain(clients).collect()
+                }
+                Listener::Originate(it) => it.client_secret.iter().chain(&it.ca_secret).collect(),
+                Listener::Redirect(_) => Vec::new(),
+            };
             for path in named {
                 let mount = json!(format!("/var/run/secrets/lasthop.dev/{path}")).to_string();
                 prop_assert!(paths.contains(&mount), "{mount}");

@@ -20,6 +20,18 @@ impl Quantity {
         self.text.ends_with('m')
     }
 
+    /// Whether it is more than `ratio` times `other`.
+    pub fn is_above(&self, ratio: &Self, other: &Self) -> bool {
+        let sides = (self.nano.checked_mul(1_000_000_000), ratio.nano.checked_mul(other.nano));
+        matches!(sides, (Some(this), Some(most)) if this > most)
+    }
+
+    /// Whether it is more than what is left of `whole` when `used` is gone.
+    pub fn exceeds_rest(&self, whole: &Self, used: Option<&Self>) -> bool {
+        let used = used.map_or(0, |used| used.nano);
+        self.nano.saturating_add(used) > whole.nano
+    }
+
     /// Whether it is more than nothing.
     pub fn is_positive(&self) -> bool {
         self.nano > 0
@@ -109,6 +121,15 @@ mod tests {
 
     fn read(text: &str) -> Quantity {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn counts_times_and_what_is_left() {
+        assert!(read("1").is_above(&read("10"), &read("50m")));
+        assert!(!read("500m").is_above(&read("10"), &read("50m")));
+        assert!(read("10m").exceeds_rest(&read("2"), Some(&read("1995m"))));
+        assert!(!read("10m").exceeds_rest(&read("2"), Some(&read("1990m"))));
+        assert!(!read("64Mi").exceeds_rest(&read("1Gi"), None));
     }
 
     #[test]

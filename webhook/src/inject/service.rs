@@ -103,8 +103,9 @@ fn astray_port(index: usize, port: &Value, behind: Behind<'_>) -> Option<Astray>
     } else {
         u16::try_from(target.map_or(number, Value::as_u64)?).ok()?
     };
-    let listener = request.listeners.iter().find(|listener| listener.ports.app == leads_to)?;
-    let target = Some(called(listener.ports.listen, naming));
+    let listener =
+        request.listeners.iter().find(|listener| listener.app.port() == Some(leads_to))?;
+    let target = Some(called(listener.listen, naming));
     Some(Astray { path, port, lead: Lead::Application(leads_to), target })
 }
 
@@ -119,7 +120,7 @@ fn called(listen: u16, naming: Naming) -> String {
 
 /// The number of the port that the sidecar calls so.
 fn of_sidecar(name: &str, request: &Request) -> Option<u16> {
-    let listening = request.listeners.iter().map(|listener| listener.ports.listen);
+    let listening = request.listeners.iter().map(|listener| listener.listen);
     listening.chain(request.redirect_port).find(|listen| port_name(*listen) == name)
 }
 
@@ -131,7 +132,7 @@ fn of_containers(name: &str, pod: &Object) -> Option<u16> {
 
 fn only_listener(request: &Request) -> Option<u16> {
     match request.listeners.as_slice() {
-        [only] => Some(only.ports.listen),
+        [only] => Some(only.listen),
         _ => None,
     }
 }

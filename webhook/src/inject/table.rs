@@ -24,8 +24,10 @@ pub struct Annotation {
 /// What an annotation is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Level {
-    /// One listener; `NAME.PORT` says it of that listener alone.
+    /// One terminating listener; `NAME.PORT` says it of that listener alone.
     Listener,
+    /// One originating listener; `NAME.PORT` says it of the one with that port on localhost.
+    Upstream,
     /// The pod.
     Pod,
 }
@@ -48,6 +50,7 @@ pub fn document() -> String {
         let Annotation { name, default, meaning, example, level, support } = annotation;
         let name = match level {
             Level::Listener => format!("`{name}` ¹"),
+            Level::Upstream => format!("`{name}` ²"),
             Level::Pod => format!("`{name}`"),
         };
         let meaning = match support {
@@ -86,6 +89,9 @@ Values are texts: `\"true\"`, not `true`.
 ¹ With the listener's port behind it, such an annotation is about that listener alone:
 `lasthop.dev/client-auth.9443: none`.
 
+² With the port on localhost behind it, it is about that next tier alone:
+`lasthop.dev/upstream-ca-secret.9001: db-ca`.
+
 | annotation | default | meaning | example |
 | --- | --- | --- | --- |
 ";
@@ -107,7 +113,7 @@ pub const TABLE: &[Annotation] = &[
     },
     Annotation {
         name: name::TLS_SECRET,
-        default: "required",
+        default: "required to terminate",
         meaning: "the Secret with chain and key, or several with commas between them, chosen by SNI; the first also \
                   serves clients without or with unknown SNI. Its `ca.crt` never becomes a client CA by itself",
         example: "web-tls",
@@ -188,10 +194,11 @@ pub const TABLE: &[Annotation] = &[
     Annotation {
         name: name::CLIENT_AUTH_EXEMPT_PATHS,
         default: "–",
-        meaning: "paths that health checkers without a certificate may reach",
-        example: "/healthz",
+        meaning: "raw paths that health checkers without a certificate may GET, compared exactly and without the \
+                  query, with commas between them; for them the handshake does not insist on a certificate",
+        example: "/healthz,/readyz",
         level: Level::Listener,
-        support: Support::Later,
+        support: Support::Served,
     },
     Annotation {
         name: name::TRUSTED_PROXIES,
@@ -214,8 +221,9 @@ pub const TABLE: &[Annotation] = &[
     Annotation {
         name: name::PROXY_PROTOCOL,
         default: "`off`",
-        meaning: "`accept` or `send` the PROXY protocol",
-        example: "off",
+        meaning: "`accept` takes a PROXY header of either version from the networks of `trusted-proxies`, which then have \
+                  to send one; `send` sends the app one of version 2; both with a comma between them, or `off`",
+        example: "accept,send",
         level: Level::Listener,
         support: Support::Only("off"),
     },
@@ -230,7 +238,8 @@ pub const TABLE: &[Annotation] = &[
     Annotation {
         name: name::UPSTREAMS,
         default: "–",
-        meaning: "originate: `local-port=https://host:port` or `local-port=tls://host:port`, with commas between them",
+        meaning: "originate: `local-port=https://host:port` (HTTP) or `local-port=tls://host:port` (bytes), with commas \
+                  between them; the app connects to `127.0.0.1:local-port`",
         example: "9001=https://db.example.com:443",
         level: Level::Pod,
         support: Support::Later,
@@ -240,23 +249,24 @@ pub const TABLE: &[Annotation] = &[
         default: "–",
         meaning: "the Secret that the sidecar presents to the next tier",
         example: "web-client",
-        level: Level::Listener,
+        level: Level::Upstream,
         support: Support::Later,
     },
     Annotation {
         name: name::UPSTREAM_CA_SECRET,
         default: "the built-in Mozilla roots",
-        meaning: "the Secret with the CAs that the next tier's certificate must chain to",
+        meaning: "the Secret, or `configmap/NAME`, with the CAs that the next tier's certificate must chain to",
         example: "db-ca",
-        level: Level::Listener,
+        level: Level::Upstream,
         support: Support::Later,
     },
     Annotation {
         name: name::UPSTREAM_SERVER_NAMES,
         default: "the host",
-        meaning: "the names that the next tier's certificate must bear",
+        meaning: "the names of which the next tier's certificate must bear one: bare names and addresses, or patterns as in \
+                  `allowed-clients` (no `*`, `cn:` or `email:`)",
         example: "db.internal.example.com",
-        level: Level::Listener,
+        level: Level::Upstream,
         support: Support::Later,
     },
     Annotation {
@@ -264,16 +274,17 @@ pub const TABLE: &[Annotation] = &[
         default: "the host",
         meaning: "the server name that the sidecar asks the next tier for",
         example: "db.internal.example.com",
-        level: Level::Listener,
+        level: Level::Upstream,
         support: Support::Later,
     },
     Annotation {
         name: name::REQUIRE_LOOPBACK,
-        default: "`false`",
-        meaning: "whether the pod is unready while the app's port answers on the pod's own address",
-        example: "false",
+        default: "`true` with client authentication, else `false`",
+        meaning: "whether the pod is unready while the app's port answers on the pod's own address. With `true` the sidecar \
+                  performs kubelet's probes of that port",
+        example: "true",
         level: Level::Pod,
-        support: Support::Only("false"),
+        support: Support::Served,
     },
     Annotation {
         name: name::STATUS_PORT,
@@ -286,7 +297,8 @@ pub const TABLE: &[Annotation] = &[
     Annotation {
         name: name::APP_SOCKET,
         default: "–",
-        meaning: "a Unix socket of the app instead of a port",
+        meaning: "a Unix socket of the app instead of a port, in a volume that the app's container mounts; `ports` then names \
+                  the listener alone, `8443`",
         example: "/run/app/app.sock",
         level: Level::Listener,
         support: Support::Later,
@@ -393,6 +405,14 @@ pub const TABLE: &[Annotation] = &[
         name: name::STATUS,
         default: "written by lasthop",
         meaning: "what was injected: the version and a digest of the input; never trusted when read back",
+        example: "",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::ORIGINAL_PROBES,
+        default: "written by lasthop",
+        meaning: "the probes and hooks that the sidecar performs, as they were; worked out anew at each injection",
         example: "",
         level: Level::Pod,
         support: Support::Served,

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::finding::Scope;
 
+mod doors;
+
 /// A pod as a person writes it, with these annotations beside `lasthop.dev/inject`.
 fn pod(annotations: &Value) -> Object {
     let mut all = json!({ name::INJECT: "true", name::TLS_SECRET: "web-tls" });
@@ -304,10 +306,10 @@ fn a_change_of_annotations_changes_our_parts_alone() {
 }
 
 #[test]
-fn a_probe_of_a_sidecar_port_breaks_and_a_controller_goes_on() {
-    let probe = json!({"httpGet": {"port": 8443, "scheme": "HTTP"}});
+fn a_probe_that_nobody_can_perform_breaks_and_a_controller_goes_on() {
+    let probe = json!({"httpGet": {"port": 15443, "path": "/probes/app/liveness"}});
     let pod = with(pod(&json!({})), "/spec/containers/0/livenessProbe", probe);
-    assert_eq!(told(&pod), ["LH326 error spec.containers[0].livenessProbe.httpGet.port"]);
+    assert_eq!(told(&pod), ["LH326 error spec.containers[0].livenessProbe.httpGet"]);
     let owner = json!([{"kind": "ReplicaSet", "controller": true}]);
     let owned = with(pod, "/metadata/ownerReferences", owner);
     let Outcome::Injected { findings, .. } = run(&owned) else { panic!("{:?}", run(&owned)) };
@@ -416,6 +418,12 @@ fn a_quarter_of_a_mebibyte_of_annotations_is_judged_at_once() {
         ("trusted-proxies", "1/1,"),
         ("identity-headers", "x,"),
         ("identity-headers", "xfcc,"),
+        ("client-auth-exempt-paths", "/a,"),
+        ("client-auth-exempt-paths", "a,"),
+        ("proxy-protocol", "x,"),
+        ("upstreams", "x,"),
+        ("upstreams", "1=tls://a:1,"),
+        ("upstream-server-names", "x,"),
     ] {
         let pod = pod(&json!({ "client-ca-secret": "ca", name: entry.repeat(most / entry.len()) }));
         assert!(run(&pod).findings().len() < 30, "{name}");

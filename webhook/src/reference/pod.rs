@@ -1,5 +1,5 @@
-//! The Secrets that a pod's sidecar is to read: `tls-secret`, `client-ca-secret` and
-//! `client-crl-secret`, on Pods and on the templates of workloads.
+//! The Secrets that a pod's sidecar is to read: `tls-secret`, `client-ca-secret`, `client-crl-secret`,
+//! `upstream-client-secret` and `upstream-ca-secret`, on Pods and on the templates of workloads.
 //!
 //! A host is none of their business: the Host of a re-encrypted request is the edge's, and often not
 //! in the sidecar's certificate.
@@ -27,6 +27,8 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
             name::TLS_SECRET => Role::SidecarServer,
             name::CLIENT_CA_SECRET => Role::SidecarClientCa,
             name::CLIENT_CRL_SECRET => Role::SidecarClientCrl,
+            name::UPSTREAM_CLIENT_SECRET => Role::SidecarUpstreamClient,
+            name::UPSTREAM_CA_SECRET => Role::SidecarUpstreamCa,
             _ => continue,
         };
         let path = prefix.join(&FieldPath::annotation(key));
@@ -70,6 +72,9 @@ mod tests {
             "lasthop.dev/client-ca-secret": "ca",
             "lasthop.dev/client-ca-secret.9443": "configmap/roots",
             "lasthop.dev/client-crl-secret": "crl",
+            "lasthop.dev/upstream-client-secret.9001": "identity",
+            "lasthop.dev/upstream-ca-secret": "configmap/roots",
+            "lasthop.dev/upstream-ca-secret.9001": "db-ca",
         }));
         let at = |key: &str| format!("spec.template.metadata.annotations[lasthop.dev/{key}]");
         assert_eq!(
@@ -80,6 +85,12 @@ mod tests {
                 (at("tls-secret.9443"), "shop/c".to_owned(), Role::SidecarServer),
                 (at("client-ca-secret"), "shop/ca".to_owned(), Role::SidecarClientCa),
                 (at("client-crl-secret"), "shop/crl".to_owned(), Role::SidecarClientCrl),
+                (
+                    at("upstream-client-secret.9001"),
+                    "shop/identity".to_owned(),
+                    Role::SidecarUpstreamClient
+                ),
+                (at("upstream-ca-secret.9001"), "shop/db-ca".to_owned(), Role::SidecarUpstreamCa),
             ]
         );
     }

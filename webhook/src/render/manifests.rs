@@ -195,6 +195,15 @@ pub fn patches(changed: &[Changed<'_>], namespace: &str) -> String {
     format!("{:#}\n", patches.collect::<Value>())
 }
 
+/// Objects of our own as YAML documents.
+///
+/// # Errors
+/// One that cannot be written as YAML.
+pub fn documents(objects: &[Value]) -> Result<String, String> {
+    let documents = objects.iter().map(to_yaml).collect::<Result<Vec<String>, String>>()?;
+    Ok(documents.join("---\n"))
+}
+
 fn named(object: &Object, namespace: &str) -> crate::object::ObjectRef {
     object.reference(match object.namespace() {
         "" => namespace,

@@ -118,7 +118,10 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
                 problems.extend(revocation_problems(&secret.data, now));
             }
         }
-        Role::SidecarClientCa => problems.extend(authority_problems(&secret.data, role, now)),
+        Role::SidecarUpstreamClient => problems.extend(client_chain_problems(seen, now)),
+        Role::SidecarClientCa | Role::SidecarUpstreamCa => {
+            problems.extend(authority_problems(&secret.data, role, now));
+        }
         Role::SidecarClientCrl => problems.extend(revocation_problems(&secret.data, now)),
     }
     // A value that could not be decoded is not missing.
@@ -153,6 +156,23 @@ fn revocation_problems(data: &SecretData, now: i64) -> Vec<Problem> {
     problems
 }
 
+/// What is wrong with a chain that is presented as a client's: it is told by whoever lets it in, not by
+/// a host.
+fn client_chain_problems(seen: &SeenSecret, now: i64) -> Vec<Problem> {
+    let reading = seen.reading();
+    let of_chain = reading.problems.iter().cloned().chain(reading.problems_at(now));
+    let matters = |problem: &Problem| {
+        !matches!(
+            problem.fault,
+            Fault::CommonNameOnly { .. }
+                | Fault::SelfSigned { .. }
+                | Fault::CaAsLeaf { .. }
+                | Fault::X509Version1 { .. }
+        )
+    };
+    of_chain.filter(matters).collect()
+}
+
 /// The same for a reader that presents the chain as a client, if there is one, and trusts the CAs, if
 /// there are any.
 fn client_problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
@@ -163,18 +183,7 @@ fn client_problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
     let has_chain = holds(form.chain_key()) || holds(form.private_key());
     let has_ca = data.get(form.ca_key()).is_some_and(|value| !value.is_empty());
     if has_chain || !has_ca {
-        let reading = seen.reading();
-        let of_chain = reading.problems.iter().cloned().chain(reading.problems_at(now));
-        // A client is told by whoever lets it in, not by a host.
-        problems.extend(of_chain.filter(|problem| {
-            !matches!(
-                problem.fault,
-                Fault::CommonNameOnly { .. }
-                    | Fault::SelfSigned { .. }
-                    | Fault::CaAsLeaf { .. }
-                    | Fault::X509Version1 { .. }
-            )
-        }));
+        problems.extend(client_chain_problems(seen, now));
     }
     if has_ca {
         problems.extend(authority_problems(data, role, now));

@@ -65,7 +65,7 @@ fn finding(scene: &Scene, path: FieldPath, error: &PolicyError) -> Finding {
 
 /// The annotation that says who may come in at `listener`.
 fn allowed_at(pod: &Object, listener: &Terminate) -> FieldPath {
-    let own = format!("{}.{}", name::ALLOWED_CLIENTS, listener.ports.listen);
+    let own = format!("{}.{}", name::ALLOWED_CLIENTS, listener.listen);
     match pod.annotation(&own) {
         Some(_) => FieldPath::annotation(&own),
         None => FieldPath::annotation(name::ALLOWED_CLIENTS),

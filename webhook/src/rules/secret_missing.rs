@@ -93,7 +93,7 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
 /// The kind and the contents of a Secret for this role, as `kubectl create secret` takes them.
 fn creation(role: Role, name: &str) -> (String, &'static str) {
     match role {
-        Role::IngressServer | Role::SidecarServer => {
+        Role::IngressServer | Role::SidecarServer | Role::SidecarUpstreamClient => {
             (format!("tls {name}"), "--cert=FILE --key=FILE")
         }
         Role::BackendClient | Role::VerifyingBackendClient => (
@@ -104,7 +104,7 @@ fn creation(role: Role, name: &str) -> (String, &'static str) {
             format!("generic {name}"),
             "--from-file=client.crt=FILE --from-file=client.key=FILE --from-file=trusted.crt=FILE",
         ),
-        Role::IngressClientCa | Role::SidecarClientCa => {
+        Role::IngressClientCa | Role::SidecarClientCa | Role::SidecarUpstreamCa => {
             (format!("generic {name}"), "--from-file=ca.crt=FILE")
         }
         Role::SidecarClientCrl => (format!("generic {name}"), "--from-file=ca.crl=FILE"),

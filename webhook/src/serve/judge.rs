@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use lasthop_contract::problem::Code;
 use lasthop_contract::text::escape;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::App;
+use super::event::About;
 use crate::check::{self, DryRun, Operation, Requester, Subject};
 use crate::clock;
 use crate::finding::Finding;
-use crate::inject::{self, Outcome};
+use crate::inject::{self, Outcome, code};
 use crate::object::Object;
 use crate::render::admission;
 use crate::review::{self, Answer, Question};
 use crate::rules;
 use crate::surroundings::{Sighting, Surroundings};
-use crate::telemetry::{Entry, Verdict};
+use crate::telemetry::{Entry, InjectionOutcome, Verdict};
 
 /// Judges `question` with lookups until `deadline`; logs it, counts its findings.
 pub(super) async fn judge(
@@ -96,6 +98,9 @@ impl Review<'_> {
         let mut mode = self.app.mode();
         mode.limits.deadline = Some(self.deadline.saturating_duration_since(Instant::now()));
         let judgement = check::check(&subject, &self.surroundings, &mode, clock::now()).await;
+        if is_meant && !judgement.refuses() {
+            self.tell_of(&subject.object, &subject.namespace, &judgement.findings);
+        }
         let answer = Answer {
             refusal: judgement.refuses().then(|| admission::refusal(&judgement.findings)),
             warnings: admission::warnings(&judgement.findings),
@@ -117,7 +122,13 @@ impl Review<'_> {
         let namespace = namespace.and_then(Sighting::into_found);
         let labels = namespace.as_ref().map(Object::labels);
         let options = self.app.mode().sidecar;
-        match inject::inject(&question.object, &question.namespace, labels.as_ref(), &options) {
+        let (pod, home) = (&question.object, &question.namespace);
+        let outcome = inject::inject(pod, home, labels.as_ref(), &options);
+        if question.dry_run == DryRun::No {
+            self.count(&outcome);
+            self.tell_controller(pod, home, &outcome);
+        }
+        match outcome {
             Outcome::Injected { patch, findings } => {
                 let patch = (!patch.0.is_empty()).then(|| serde_json::json!(patch));
                 let warnings = admission::warnings(&findings);
@@ -132,6 +143,50 @@ impl Review<'_> {
                 let warnings = admission::warnings(&findings);
                 Judged { findings, answer: Answer { refusal, warnings, ..Answer::default() } }
             }
+        }
+    }
+}
+
+/// Findings that say that pods go without the sidecar.
+const NOT_INJECTED: [Code; 4] =
+    [code::NOT_ASKED, code::UNLABELLED, code::OPTED_OUT, code::MIRROR_POD];
+
+impl Review<'_> {
+    fn count(&self, outcome: &Outcome) {
+        let metrics = &self.app.metrics;
+        match outcome {
+            Outcome::Injected { .. } => metrics.injected(InjectionOutcome::Injected, "asked"),
+            Outcome::NotAsked { reason, .. } => {
+                metrics.injected(InjectionOutcome::Left, reason.word());
+            }
+            Outcome::Refused { findings } => {
+                let code = findings.first().map(|finding| finding.code.to_string());
+                metrics.injected(InjectionOutcome::Refused, &code.unwrap_or_default());
+            }
+        }
+    }
+
+    /// Nobody reads what a controller is answered, but for a refusal, of which it makes an Event itself.
+    fn tell_controller(&self, pod: &Object, namespace: &str, outcome: &Outcome) {
+        let (reason, findings) = match outcome {
+            Outcome::Injected { findings, .. } => ("SidecarWarning", findings),
+            Outcome::NotAsked { findings, .. } => ("SidecarNotInjected", findings),
+            Outcome::Refused { .. } => return,
+        };
+        let Some(about) = About::controller_of(pod, namespace) else { return };
+        for finding in findings {
+            self.app.events.tell(&about, reason, finding);
+        }
+    }
+
+    /// Where pods are going to be without the sidecar, their workload says so from now on.
+    fn tell_of(&self, workload: &Object, namespace: &str, findings: &[Finding]) {
+        let mut told = findings.iter().filter(|finding| NOT_INJECTED.contains(&finding.code));
+        let is_workload = inject::template_of(workload).is_some();
+        if let Some(finding) = told.next().filter(|_| is_workload)
+            && let Some(about) = About::workload(workload, namespace)
+        {
+            self.app.events.tell(&about, "SidecarNotInjected", finding);
         }
     }
 }

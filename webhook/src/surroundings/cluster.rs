@@ -57,6 +57,14 @@ fn collections(kind: Listed) -> &'static [Collection] {
     }
     match kind {
         Listed::Ingresses => const { &[collection("networking.k8s.io", "ingresses", "Ingress")] },
+        Listed::Limits => {
+            const {
+                &[
+                    collection("", "limitranges", "LimitRange"),
+                    collection("", "resourcequotas", "ResourceQuota"),
+                ]
+            }
+        }
         Listed::Services => const { &[collection("", "services", "Service")] },
         // No ReplicaSets and no Jobs: nearly all of them are made by what is listed here.
         Listed::Workloads => {
@@ -82,6 +90,11 @@ impl Cluster {
     #[must_use]
     pub fn counting(&self, looks: &Arc<AtomicUsize>) -> Self {
         Self { looks: Arc::clone(looks), ..self.clone() }
+    }
+
+    /// The API server behind it.
+    pub(super) fn api_server(&self) -> ApiServer {
+        self.api.clone()
     }
 
     /// The Secret `namespace/name`.

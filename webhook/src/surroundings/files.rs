@@ -96,6 +96,9 @@ impl Files {
                         document.is("networking.k8s.io", "Ingress")
                             || document.is("extensions", "Ingress")
                     }
+                    Listed::Limits => {
+                        document.is("", "LimitRange") || document.is("", "ResourceQuota")
+                    }
                     Listed::Services => document.is("", "Service"),
                     Listed::Workloads => {
                         matches!(document.group(), "apps" | "batch")

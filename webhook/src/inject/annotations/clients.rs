@@ -2,7 +2,7 @@
 
 use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::{ClientAuth, ClientEku};
-use lasthop_contract::sidecar_config::{IdentityHeader, Protocol};
+use lasthop_contract::sidecar_config::{IdentityHeader, Protocol, ProxyAccept, ProxyProtocol};
 use lasthop_contract::text::escape;
 
 use super::{Clients, Held, Reader, values};
@@ -11,18 +11,19 @@ use crate::inject::objection::{Bearing, Objection};
 use crate::path::FieldPath;
 
 /// What says nothing without a client CA.
-const NEEDS_CA: [&str; 5] = [
+const NEEDS_CA: [&str; 6] = [
     name::ALLOWED_CLIENTS,
     name::CLIENT_EKU,
     name::CLIENT_CRL_SECRET,
     name::CLIENT_CRL_EXPIRED,
     name::CLIENT_CA_SECRET,
+    name::CLIENT_AUTH_EXEMPT_PATHS,
 ];
 
 impl Reader<'_> {
     /// Who may come in at the listener `port`; [`None`] where nobody is asked, or where an objection
     /// says why it cannot be told.
-    pub(super) fn clients(&mut self, port: Option<u16>) -> Option<Clients> {
+    pub(super) fn clients(&mut self, port: Option<u16>, protocol: Protocol) -> Option<Clients> {
         let written = self.held(name::CLIENT_AUTH, port);
         let has_ca = self.held(name::CLIENT_CA_SECRET, port).is_some();
         let default = if has_ca { ClientAuth::Required } else { ClientAuth::None };
@@ -49,6 +50,7 @@ impl Reader<'_> {
             }
             (ClientAuth::Optional | ClientAuth::Required, true) => {}
         }
+        let exempt_paths = self.exempt_paths(port, protocol, auth);
         let allowed = self.allowed(port)?;
         self.check_crl(port);
         let eku = self
@@ -63,7 +65,36 @@ impl Reader<'_> {
             crl_expired: self
                 .get(name::CLIENT_CRL_EXPIRED, port, values::crl_expired)
                 .unwrap_or_default(),
+            exempt_paths,
         })
+    }
+
+    /// The paths that need no certificate, where some do.
+    fn exempt_paths(
+        &mut self,
+        port: Option<u16>,
+        protocol: Protocol,
+        auth: ClientAuth,
+    ) -> Vec<String> {
+        let Some(held) = self.held(name::CLIENT_AUTH_EXEMPT_PATHS, port) else { return Vec::new() };
+        let paths = values::exempt_paths(held.value).unwrap_or_default();
+        if protocol == Protocol::Tcp {
+            self.check_headers(held, port, "paths");
+            return Vec::new();
+        }
+        if auth == ClientAuth::Optional && !self.is_excepted(name::CLIENT_AUTH, held, port) {
+            self.objections.push(Objection {
+                code: code::CONFLICT,
+                bearing: Bearing::Warns,
+                path: FieldPath::annotation(&held.key()),
+                message: format!(
+                    "`{}` does nothing where client-auth is `optional`: no path needs a certificate",
+                    held.key()
+                ),
+                help: "leave it out, or write `required`".to_owned(),
+            });
+        }
+        if auth == ClientAuth::Optional { Vec::new() } else { paths }
     }
 
     /// The allowed clients beside a CA: there must be some.
@@ -151,11 +182,16 @@ impl Reader<'_> {
     /// Whose forwarding headers are believed at this listener. What is said to all listeners holds as
     /// far as it can at one that was excepted: without certificates for networks, without headers for
     /// nobody.
-    pub(super) fn trusted_proxies(&mut self, port: Option<u16>, protocol: Protocol) -> Vec<String> {
+    pub(super) fn trusted_proxies(
+        &mut self,
+        port: Option<u16>,
+        protocol: Protocol,
+        proxy_protocol: ProxyProtocol,
+    ) -> Vec<String> {
         let Some(held) = self.held(name::TRUSTED_PROXIES, port) else { return Vec::new() };
         let proxies = values::trusted_proxies(held.value).unwrap_or_default();
-        if protocol == Protocol::Tcp {
-            self.check_headers(held, port);
+        if protocol == Protocol::Tcp && proxy_protocol.accept == ProxyAccept::Never {
+            self.check_headers(held, port, "headers");
             return Vec::new();
         }
         if self.identity(port) == Identity::Known {
@@ -188,20 +224,20 @@ impl Reader<'_> {
         let headers = held.and_then(|held| values::identity_headers(held.value).ok());
         if protocol == Protocol::Tcp {
             if let Some(held) = held.filter(|_| headers.as_ref().is_some_and(|it| !it.is_empty())) {
-                self.check_headers(held, port);
+                self.check_headers(held, port, "headers");
             }
             return Vec::new();
         }
         headers.unwrap_or_else(|| vec![IdentityHeader::Xfcc])
     }
 
-    /// Bytes have no headers.
-    fn check_headers(&mut self, held: Held<'_>, port: Option<u16>) {
+    /// Bytes have no headers and no paths.
+    fn check_headers(&mut self, held: Held<'_>, port: Option<u16>, what: &str) {
         if self.is_excepted(name::PROTOCOL, held, port) {
             return;
         }
         let message =
-            format!("`{}` does nothing with protocol `tcp`, which has no headers", held.key());
+            format!("`{}` does nothing with protocol `tcp`, which has no {what}", held.key());
         self.object(code::CONFLICT, &held.key(), message, "leave it out");
     }
 

@@ -9,6 +9,12 @@ use lasthop_contract::trusted_proxies::TrustedProxies;
 use crate::inject::options::{Placement, PullPolicy};
 use crate::inject::quantity::Quantity;
 
+mod listener;
+mod upstream;
+
+pub(crate) use listener::{app_socket, exempt_paths, proxy_protocol, require_loopback};
+pub(crate) use upstream::{server_names, sni, upstreams};
+
 /// What is wrong with a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Wrong {
@@ -42,8 +48,8 @@ pub enum Wish {
 pub struct PortPair {
     /// Where clients connect to.
     pub listen: u16,
-    /// Where the app listens.
-    pub app: u16,
+    /// Where the app listens; absent where it does on a Unix socket.
+    pub app: Option<u16>,
 }
 
 /// Where trusted CAs are kept.
@@ -238,16 +244,19 @@ fn expect_at_most(most: usize, value: &str) -> Result<(), Vec<Wrong>> {
     Err(Wrong::new(format!("has {count} entries"), format!("{most} are the most")))
 }
 
-/// `8443:8080,9443:9090`.
+/// `8443:8080,9443:9090`; a listener before a Unix socket is a port alone.
 pub(crate) fn ports(value: &str) -> Result<Vec<PortPair>, Vec<Wrong>> {
     expect_at_most(MOST_LISTENERS, value)?;
     let mut pairs: Vec<PortPair> = Vec::new();
     let mut wrongs = Vec::new();
     for entry in entries(value) {
-        let read = entry.split_once(':').and_then(|(listen, app)| {
-            Some(PortPair { listen: port(listen).ok()?, app: port(app).ok()? })
-        });
-        let Some(pair) = read else {
+        let read = match entry.split_once(':') {
+            Some((listen, app)) => {
+                port(listen).and_then(|listen| Ok(PortPair { listen, app: Some(port(app)?) }))
+            }
+            None => port(entry).map(|listen| PortPair { listen, app: None }),
+        };
+        let Ok(pair) = read else {
             let help = "write the port that the sidecar listens on, a colon, and the app's port: `8443:8080`";
             wrongs.extend(Wrong::value(entry, help));
             continue;
@@ -439,6 +448,7 @@ mod tests {
         let wrongs = ports("8443:8080, 8443:9090,x,1:0,70000:1").unwrap_err();
         assert_eq!(wrongs.len(), 4, "{wrongs:?}");
         assert_eq!(ports(" 8443:8080,\n9443:9090 ,").unwrap().len(), 2);
+        assert_eq!(ports("8443").unwrap(), [PortPair { listen: 8443, app: None }]);
         assert!(ports(" , ").is_err());
     }
 

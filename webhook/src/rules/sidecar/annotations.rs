@@ -175,6 +175,22 @@ metadata:
         judge: None,
     },
     Rule {
+        code: code::OPTED_OUT,
+        name: "opted-out",
+        summary: "a pod opts out of the sidecar in a namespace where injection is switched on",
+        why: "Somebody switched injection on for the namespace, and somebody else took this pod out. What reaches it comes \
+              as it comes, in plaintext perhaps. That is allowed, and said to whoever applies it.",
+        example: "\
+apiVersion: v1
+kind: Pod
+metadata:
+  namespace: shop # labelled lasthop.dev/inject: enabled
+  annotations:
+    lasthop.dev/inject: \"false\"",
+        cure: "Leave it where that is meant; `lasthop.dev/inject: required` on the namespace forbids it.",
+        judge: None,
+    },
+    Rule {
         code: code::DEMANDED,
         name: "sidecar-demanded",
         summary: "the namespace requires a sidecar of every pod, and this one has none",

@@ -100,20 +100,50 @@ metadata:
     Rule {
         code: code::PROBE,
         name: "probe-at-sidecar",
-        summary: "a probe of the application aims at a port of the sidecar",
-        why: "kubelet has no client certificate, and speaks TLS only where `scheme: HTTPS` says so: such a probe fails, and \
-              the pod never becomes ready, or is restarted again and again. A `tcpSocket` probe of the \
-              sidecar's port succeeds also where the application is dead.",
+        summary: "a probe that the sidecar was to perform cannot be performed",
+        why: "kubelet has no client certificate, and does not reach what listens on loopback alone: the sidecar performs such \
+              probes in its stead. It cannot where a probe asks the \
+              sidecar's status port for one whose original is not in `lasthop.dev/original-probes`. The pod never becomes \
+              ready, or is restarted again and again.",
         example: "\
 readinessProbe:
   httpGet:
-    path: /healthz
-    port: 8443",
+    path: /probes/app/readiness # copied from a running pod, without its annotations
+    port: 15443",
         cure: "\
 readinessProbe:
   httpGet:
     path: /healthz
     port: 8080",
+        judge: None,
+    },
+    Rule {
+        code: code::HOST_PORT,
+        name: "host-port",
+        summary: "a port of the node leads to the application, past the sidecar",
+        why: "`hostPort` opens the application's own port on the address of the node: whoever reaches the node speaks plaintext \
+              with the application and is asked for no certificate.",
+        example: "\
+ports:
+- containerPort: 8080
+  hostPort: 80",
+        cure: "\
+ports:
+- containerPort: 8080",
+        judge: None,
+    },
+    Rule {
+        code: code::MIRROR_POD,
+        name: "mirror-pod",
+        summary: "a pod that kubelet makes from a file of its node asks for a sidecar",
+        why: "A static pod is kubelet's; the API server has a mirror of it that nobody can change, and it can mount no Secrets. \
+              It runs without a sidecar.",
+        example: "\
+metadata:
+  annotations:
+    kubernetes.io/config.mirror: 7b4c3f
+    lasthop.dev/inject: \"true\"",
+        cure: "Run it as a DaemonSet, or end TLS in the application itself.",
         judge: None,
     },
     Rule {
@@ -133,8 +163,8 @@ metadata:
         code: code::VOLUME_NAME,
         name: "volume-name",
         summary: "a volume has a name that the sidecar needs",
-        why: "Names of volumes are unique in a pod. The sidecar's begin with `lasthop-tls-`, `lasthop-ca-`, `lasthop-cacm-` and \
-              `lasthop-crl-`, and go on with the name of the Secret.",
+        why: "Names of volumes are unique in a pod. The sidecar's begin with `lasthop-tls-`, `lasthop-ca-`, `lasthop-cacm-`, \
+              `lasthop-crl-`, `lasthop-upca-` and `lasthop-upcacm-`, and go on with the name of the Secret.",
         example: "\
 spec:
   volumes:

@@ -121,7 +121,7 @@ async fn the_rights_are_those_of_the_requests() {
     let person = Requester { name: "jane".to_owned(), ..Requester::default() };
     cluster.secret("shop", "web-tls").await;
     cluster.namespace("shop").await;
-    for kind in [Listed::Ingresses, Listed::Services, Listed::Workloads] {
+    for kind in [Listed::Ingresses, Listed::Limits, Listed::Services, Listed::Workloads] {
         cluster.list(kind, "shop").await;
     }
     cluster.secret_names("shop").await;
@@ -136,6 +136,8 @@ async fn the_rights_are_those_of_the_requests() {
             needed.insert(on("admissionregistration.k8s.io", resource, verb, "lasthop"));
         }
     }
+    // And `serve/event.rs`.
+    needed.insert(on("", "events", "create", ""));
     assert_granted("ClusterRole", &needed);
     // And `certificate/managed.rs`.
     let own = [("create", ""), ("get", "lasthop-ca"), ("update", "lasthop-ca")];
