@@ -1,6 +1,7 @@
 //! Paths that need no client certificate, and everybody who would like more than these.
 
 use lasthop_tests::app::App;
+use lasthop_tests::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, block, frame};
 use lasthop_tests::pki::{Authority, Pki};
 use lasthop_tests::sidecar::{HOST, Sidecar};
 use lasthop_tests::skip;
@@ -172,43 +173,23 @@ fn a_request_behind_an_exempt_one_is_judged_for_itself() {
     assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
 }
 
-/// A frame of HTTP/2 (RFC 9113, 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A header block of literal fields (RFC 7541, 6.2.2).
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-    fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const HEADERS: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
 #[test]
 fn with_http_2_each_stream_is_judged_for_itself() {
     let scene = Scene::new();
     let mut sidecar = scene.sidecar();
-    let get = |path| {
-        block(&[(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", path)])
-    };
+    let get = |path| frames::get(HOST, path);
     let connect = block(&[(":method", "CONNECT"), (":authority", HOST)]);
     let override_path = [get("/headers"), block(&[("x-original-url", "/anything")])].concat();
     let whole = END_STREAM | END_HEADERS;
     let mut client = sidecar.connect_h2();
     let frames = [
-        PREFACE.to_vec(),
-        frame(4, 0, 0, &[]),
+        frames::preface(),
         frame(HEADERS, whole, 1, &get("/anything")),
         frame(HEADERS, whole, 3, &get("/headers/../anything")),
         frame(HEADERS, END_HEADERS, 5, &connect),
         // It says that a body follows, and then has none.
         frame(HEADERS, END_HEADERS, 7, &get("/headers")),
-        frame(0, END_STREAM, 7, &[]),
+        frame(DATA, END_STREAM, 7, &[]),
         frame(HEADERS, whole, 9, &override_path),
     ];
     client.send(frames.concat()).unwrap();

@@ -257,6 +257,10 @@ impl ClientPolicy {
         let refuse = |reason| Refusal { reason, certificate: Some(Arc::clone(&certificate)) };
         self.verify_chain(leaf_der, intermediates, now)
             .map_err(|error| refuse(RefusalReason::of_chain(&error, &certificate, self.eku)))?;
+        // webpki does not ask (RFC 8446, 4.4.2.3 does).
+        if certificate.signs == Some(false) {
+            return Err(refuse(RefusalReason::WrongKeyUsage));
+        }
         match self.allowed.find(&certificate) {
             Some(pattern) => {
                 let matched = pattern.clone();

@@ -61,6 +61,11 @@ impl TrustedProxies {
         self.all_verified || !self.clients.is_empty()
     }
 
+    /// Whether anybody is trusted by address, which is all that there is before TLS.
+    pub fn has_networks(&self) -> bool {
+        !self.networks.is_empty()
+    }
+
     /// Whether the peer at `address`, let in as `client`, is trusted.
     pub fn judge(&self, address: IpAddr, client: Option<&ClientIdentity>) -> Trust {
         let by_certificate = client.is_some_and(|client| {

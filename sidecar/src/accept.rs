@@ -19,6 +19,8 @@ use crate::admit::{self, Rejected};
 use crate::forward::{self, Serving};
 use crate::handshake::{self, Failed, Failure};
 use crate::listener::{Process, Terminator};
+use crate::proxy_protocol::accept::origin;
+use crate::shares::Share;
 use crate::telemetry::metrics::HandshakeResult;
 use crate::telemetry::refusals::Verdict;
 
@@ -103,57 +105,75 @@ pub(crate) async fn terminate(
     while let Some((stream, peer)) = next(&listener, &process, &process.phases.closing).await {
         terminator.metrics.connections.inc();
         let Ok(permit) = Arc::clone(&process.room).try_acquire_owned() else {
-            refuse_for_room(&terminator, peer, &process);
+            refuse(&Crowded::InAll, &terminator, peer, &process);
             continue;
         };
-        let connection = connection(stream, peer, Arc::clone(&terminator), Arc::clone(&process));
-        let place = Place::take(&terminator.metrics.open, permit);
-        process.clients.spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        let seat = Seat::take(&terminator.metrics.open, permit);
+        let incoming = Incoming { stream, peer, seat };
+        let connection = connection(incoming, Arc::clone(&terminator), Arc::clone(&process));
+        process.clients.spawn(connection);
     }
 }
 
-/// A connection's place among all that are open, given back however the connection ends.
-struct Place {
+/// A connection's place among all that are open, and among those of its client; given back however
+/// the connection ends.
+#[derive(Debug)]
+pub(crate) struct Seat {
     open: Gauge,
     _permit: OwnedSemaphorePermit,
+    share: Option<Share>,
 }
 
-impl Place {
+impl Seat {
     fn take(open: &Gauge, permit: OwnedSemaphorePermit) -> Self {
         open.inc();
-        Self { open: open.clone(), _permit: permit }
+        Self { open: open.clone(), _permit: permit, share: None }
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.open.dec();
     }
 }
 
-/// One connection: handshake, admit, forward. The room that the first two took is given back before
-/// the third begins.
-async fn connection(
+/// A connection that has just come in.
+struct Incoming {
     stream: TcpStream,
     peer: SocketAddr,
-    terminator: Arc<Terminator>,
-    process: Arc<Process>,
-) {
-    if let Some(serving) = Box::pin(enter(stream, peer, terminator, process)).await {
+    seat: Seat,
+}
+
+/// One connection: handshake, admit, forward. The room that the first two took is given back before
+/// the third begins.
+async fn connection(incoming: Incoming, terminator: Arc<Terminator>, process: Arc<Process>) {
+    if let Some(serving) = Box::pin(enter(incoming, terminator, process)).await {
         serving.await;
     }
 }
 
 /// What serves the connection, if it may come in.
 async fn enter(
-    stream: TcpStream,
-    peer: SocketAddr,
+    incoming: Incoming,
     terminator: Arc<Terminator>,
     process: Arc<Process>,
 ) -> Option<Serving> {
+    let Incoming { mut stream, peer, mut seat } = incoming;
+    let origin = match origin(&mut stream, peer, &terminator).await {
+        Ok(origin) => origin,
+        Err(reason) => {
+            tell(&Failed { reason, sni: None }, peer, &terminator, &process);
+            return None;
+        }
+    };
+    let peer = origin.ends.source;
+    if let Some(shares) = &process.shares {
+        let Some(share) = shares.take(peer.ip()) else {
+            refuse(&Crowded::OfClient, &terminator, peer, &process);
+            return None;
+        };
+        seat.share = Some(share);
+    }
     let generation = terminator.generation.load_full();
     let start = Instant::now();
     let secured = match handshake::perform(stream, &generation).await {
@@ -163,7 +183,7 @@ async fn enter(
             return None;
         }
     };
-    match admit::admit(secured, peer, &generation, &terminator) {
+    match admit::admit(secured, (origin, seat), &generation, &terminator) {
         Ok(admitted) => {
             let result =
                 if admitted.resumed { HandshakeResult::Resumed } else { HandshakeResult::Full };
@@ -225,9 +245,29 @@ fn tell(failed: &Failed, peer: SocketAddr, terminator: &Terminator, process: &Pr
     line.write();
 }
 
-fn refuse_for_room(terminator: &Terminator, peer: SocketAddr, process: &Process) {
-    let code = Code(529).to_string();
-    terminator.metrics.refusal(&code, "too_many_connections");
+/// There is no room for a connection.
+enum Crowded {
+    /// As many are open as may be.
+    InAll,
+    /// As many of its client are.
+    OfClient,
+}
+
+fn refuse(crowded: &Crowded, terminator: &Terminator, peer: SocketAddr, process: &Process) {
+    let (code, word, detail) = match crowded {
+        Crowded::InAll => (
+            Code(529),
+            "too_many_connections",
+            "as many connections are open as `--max-connections` allows",
+        ),
+        Crowded::OfClient => (
+            Code(532),
+            "too_many_of_client",
+            "the client has as many connections as `--max-connections-per-client` allows",
+        ),
+    };
+    let code = code.to_string();
+    terminator.metrics.refusal(&code, word);
     let verdict = process.refusals.ask(&code, std::time::Instant::now());
     if let Verdict::Write { suppressed } = verdict {
         process
@@ -236,8 +276,8 @@ fn refuse_for_room(terminator: &Terminator, peer: SocketAddr, process: &Process)
             .text("listener", &terminator.name)
             .display("peer", peer)
             .text("code", &code)
-            .text("reason", "too_many_connections")
-            .text("detail", "as many connections are open as `--max-connections` allows")
+            .text("reason", word)
+            .text("detail", detail)
             .number("suppressed", suppressed)
             .write();
     }

@@ -3,8 +3,6 @@
 //! The verifier sees full handshakes only. A resumed connection brings the certificates of the
 //! handshake that its ticket is from, and is judged here by the policy and the clock of today.
 
-use std::net::SocketAddr;
-
 use lasthop_contract::client_policy::{ClientAuth, ClientIdentity, Refusal, RefusalReason};
 use lasthop_contract::tls::SniMatch;
 use lasthop_contract::trusted_proxies::Trust;
@@ -13,16 +11,19 @@ use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::accept::Seat;
 use crate::generation::Generation;
 use crate::handshake::{Failed, Failure, Secured};
 use crate::listener::Terminator;
+use crate::proxy_protocol::Origin;
 use crate::telemetry::clock;
 
 /// A connection that may speak.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) stream: TlsStream<TcpStream>,
-    pub(crate) peer: SocketAddr,
+    /// Between whom it is.
+    pub(crate) origin: Origin,
     /// Who it is; [`None`] where no certificate was presented.
     pub(crate) client: Option<ClientIdentity>,
     /// The certificates after the client's own, as it presented them.
@@ -34,6 +35,7 @@ pub(crate) struct Admitted {
     pub(crate) sni: Option<String>,
     pub(crate) version: &'static str,
     pub(crate) cipher: &'static str,
+    pub(crate) seat: Seat,
 }
 
 /// A connection that may not speak.
@@ -61,10 +63,10 @@ impl Alpn {
     }
 }
 
-/// Judges `secured`, a connection from `peer` whose handshake `generation` served.
+/// Judges `secured`, a connection of `origin` whose handshake `generation` served.
 pub(crate) fn admit(
     secured: Secured,
-    peer: SocketAddr,
+    (origin, seat): (Origin, Seat),
     generation: &Generation,
     terminator: &Terminator,
 ) -> Result<Admitted, Box<Rejected>> {
@@ -91,8 +93,20 @@ pub(crate) fn admit(
         _ => "",
     };
     let cipher = session.negotiated_cipher_suite().map(|it| it.suite()).map_or("", name);
-    let trust = terminator.trusted.judge(peer.ip(), client.as_ref());
-    Ok(Admitted { stream, peer, client, chain, trust, resumed, protocol, sni, version, cipher })
+    let trust = terminator.trusted.judge(origin.ends.source.ip(), client.as_ref());
+    Ok(Admitted {
+        stream,
+        origin,
+        client,
+        chain,
+        trust,
+        resumed,
+        protocol,
+        sni,
+        version,
+        cipher,
+        seat,
+    })
 }
 
 /// The suite by its registered name; rustls calls those of TLS 1.3 otherwise.

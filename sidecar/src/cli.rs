@@ -8,13 +8,14 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
 use lasthop_contract::sidecar_config::{
-    CONFIG_VARIABLE, Clients, Drain, IdentityHeader, KeyLog, Listener, PlaintextDoor,
-    ProxyProtocol, Redirect, STATUS_PORT, SidecarConfig, Terminate, VERSION,
+    CONFIG_VARIABLE, Clients, Drain, IdentityHeader, KeyLog, Listener, PlaintextDoor, ProxyAccept,
+    ProxyProtocol, ProxyVersion, Redirect, STATUS_PORT, SidecarConfig, Terminate, VERSION,
 };
 
 use crate::config::TargetPolicy;
 use crate::confine::Confinement;
 use crate::keylog;
+use crate::limits::Bounds;
 use crate::secret_dir::SecretPaths;
 
 mod args;
@@ -22,6 +23,7 @@ mod help;
 
 use args::{
     Cli, ClientArgs, Command, DocumentArgs, IdentityArg, KeylogArgs, ListenerArgs, ProcessArgs,
+    ProxyArg,
 };
 
 /// Everything that one run is told.
@@ -37,6 +39,8 @@ pub struct Settings {
     pub(crate) target: TargetPolicy,
     /// Connections open at once.
     pub max_connections: usize,
+    /// What else a client may cost.
+    pub(crate) bounds: Bounds,
     /// What the process gives up before it serves.
     pub(crate) confinement: Confinement,
     /// What to do with all that.
@@ -124,18 +128,18 @@ impl Settings {
     }
 
     fn new(cli: Cli, document: Option<&str>) -> Result<Self, Refused> {
-        let Cli { command: _, document: from, listener, clients, process } = cli;
+        let Cli { command: _, document: from, listener, clients, limits, process } = cli;
         let target =
             if listener.unsafe_target { TargetPolicy::Anywhere } else { TargetPolicy::Loopback };
         let purpose = if process.check_config { Purpose::Check } else { Purpose::Serve };
-        let max_connections = process.max_connections;
+        let (max_connections, bounds) = (limits.max_connections, limits.bounds());
         let confinement = process.confinement.into();
         let DocumentArgs { config: file, secrets_root, bind } = from;
         let (config, secrets) = match listener.listen {
             Some(listen) => (by_flags(listen, listener, clients, &process)?, SecretPaths::AsGiven),
             None => (by_document(file, document)?, SecretPaths::Under(secrets_root)),
         };
-        Ok(Self { config, secrets, bind, target, max_connections, confinement, purpose })
+        Ok(Self { config, secrets, bind, target, max_connections, bounds, confinement, purpose })
     }
 }
 
@@ -170,6 +174,7 @@ fn by_flags(
         protocol,
         trusted_proxies,
         identity_headers,
+        proxy_protocol,
         redirect_port,
         redirect_https_port,
         require_loopback,
@@ -195,7 +200,7 @@ fn by_flags(
         clients,
         trusted_proxies: words(&trusted_proxies),
         identity_headers,
-        proxy_protocol: ProxyProtocol::default(),
+        proxy_protocol: proxy(&proxy_protocol)?,
     })];
     if let Some(port) = redirect_port {
         let same = if listen.port() == 0 { 443 } else { listen.port() };
@@ -247,6 +252,19 @@ fn identity(kind: IdentityArg) -> Result<IdentityHeader, Refused> {
         IdentityArg::Rfc9440 => Ok(IdentityHeader::Rfc9440),
         IdentityArg::Aws => Ok(IdentityHeader::Aws),
     }
+}
+
+fn proxy(what: &[ProxyArg]) -> Result<ProxyProtocol, Refused> {
+    let has = |one| what.contains(&one);
+    if has(ProxyArg::Off) && what.len() > 1 || has(ProxyArg::Send) && has(ProxyArg::SendV1) {
+        return Err(wrong(
+            "`--proxy-protocol` is `off`, or `accept` and one of `send` and `send-v1`, or one of these",
+        ));
+    }
+    let accept = if has(ProxyArg::Accept) { ProxyAccept::FromTrusted } else { ProxyAccept::Never };
+    let v1 = has(ProxyArg::SendV1).then_some(ProxyVersion::V1);
+    let v2 = has(ProxyArg::Send).then_some(ProxyVersion::V2);
+    Ok(ProxyProtocol { accept, send: v1.or(v2) })
 }
 
 /// Entries as in an annotation: commas or line breaks between them, empty ones passed over.
@@ -308,6 +326,8 @@ mod tests {
                 "/healthz,/livez",
                 "--trusted-proxies",
                 "allowed-clients,10.0.0.0/8",
+                "--proxy-protocol",
+                "accept,send-v1",
                 "--identity-headers",
                 "xfcc,rfc9440",
                 "--protocol",
@@ -334,7 +354,8 @@ mod tests {
              "clients":{"auth":"required","caSecret":"ca","allowed":["dns:alb.example.com","uri:spiffe://x/y"],
                         "eku":"either","crlSecret":"crl","crlExpired":"refuse",
                         "exemptPaths":["/healthz","/livez"]},
-             "trustedProxies":["allowed-clients","10.0.0.0/8"],"identityHeaders":["xfcc","rfc9440"]},
+             "trustedProxies":["allowed-clients","10.0.0.0/8"],"identityHeaders":["xfcc","rfc9440"],
+             "proxyProtocol":{"accept":"fromTrusted","send":"v1"}},
             {"mode":"redirect","listen":"0.0.0.0:8080","httpsPort":443}],
             "statusListen":"127.0.0.1:9000","drain":{"delaySeconds":1,"timeoutSeconds":2},"logLevel":"warn",
             "plaintextDoor":"notReady"}"#;
@@ -352,6 +373,7 @@ mod tests {
         assert_eq!(flags.config, parse(&[], Some(document)).unwrap().config);
         assert_eq!(flags.purpose, Purpose::Serve);
         assert_eq!(flags.max_connections, limits::MAX_CONNECTIONS);
+        assert_eq!(flags.bounds, Bounds::default());
     }
 
     #[test]
@@ -397,6 +419,23 @@ mod tests {
                 &["--listen", "[::]:1", "--forward", "app:8080", "--tls-secret", "web"],
                 "127.0.0.1:8080",
             ),
+            (
+                &[
+                    "--listen",
+                    "[::]:1",
+                    "--forward",
+                    "1",
+                    "--tls-secret",
+                    "w",
+                    "--proxy-protocol",
+                    "send,send-v1",
+                ],
+                "one of `send`",
+            ),
+            (
+                &["--listen", "[::]:1", "--forward", "unix:app.sock", "--tls-secret", "web"],
+                "absolute path",
+            ),
             (&["--config", "/nonexistent/config.json"], "/nonexistent/config.json"),
             (&["--config", "x", "--listen", "[::]:1"], "--config"),
             (&["--allowed-clients", "*"], "--listen"),
@@ -438,6 +477,7 @@ mod tests {
             "--client-auth-exempt-paths",
             "--allowed-clients",
             "--trusted-proxies",
+            "--proxy-protocol",
             "--identity-headers",
             "--protocol",
             "--redirect-port",
@@ -445,6 +485,12 @@ mod tests {
             "--log-level",
             "--drain-delay",
             "--drain-timeout",
+            "--max-connections-per-client",
+            "--head-timeout",
+            "--idle-timeout",
+            "--stall-timeout",
+            "--max-connection-age",
+            "--close-refused-clients",
             "--check-config",
             "--unsafe-target",
             "--require-loopback",

@@ -9,13 +9,15 @@ use lasthop_contract::client_policy::{
 };
 use lasthop_contract::exempt_paths::ExemptPaths;
 use lasthop_contract::sidecar_config::{
-    Clients, Forward, IdentityHeader, KeyLog, Listener, PlaintextDoor, Protocol, ProxyProtocol,
+    Clients, IdentityHeader, KeyLog, Listener, PlaintextDoor, Protocol, ProxyAccept, ProxyProtocol,
     SidecarConfig, Terminate,
 };
 use lasthop_contract::trusted_proxies::TrustedProxies;
 
 use crate::cli::Settings;
 use crate::confine::Ports;
+use crate::dial::target::Target;
+use crate::limits::Bounds;
 use crate::secret_dir::{SecretDir, SecretPaths};
 
 pub(crate) mod probes;
@@ -42,6 +44,7 @@ pub(crate) struct Plan {
     pub(crate) door: PlaintextDoor,
     pub(crate) drain: DrainPlan,
     pub(crate) max_connections: usize,
+    pub(crate) bounds: Bounds,
     pub(crate) key_log: KeyLog,
 }
 
@@ -49,8 +52,8 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct TerminatePlan {
     pub(crate) listen: SocketAddr,
-    /// The addresses of the application, in the order in which they are tried.
-    pub(crate) application: Vec<SocketAddr>,
+    /// Where the application is, in the order in which it is tried.
+    pub(crate) application: Vec<Target>,
     pub(crate) protocol: Protocol,
     pub(crate) tls: Vec<SecretDir>,
     /// [`None`]: no certificate is asked for.
@@ -59,6 +62,7 @@ pub(crate) struct TerminatePlan {
     pub(crate) exempt: Option<ExemptPaths>,
     pub(crate) trusted: TrustedProxies,
     pub(crate) identity: Vec<IdentityHeader>,
+    pub(crate) proxy_protocol: ProxyProtocol,
 }
 
 /// Who may come in.
@@ -102,7 +106,7 @@ impl Plan {
     /// # Errors
     /// Everything that is wrong or unsafe.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Vec<ConfigFault>> {
-        let Settings { config, secrets, bind, target, max_connections, .. } = settings;
+        let Settings { config, secrets, bind, target, max_connections, bounds, .. } = settings;
         let SidecarConfig { version: _, listeners, status_listen, drain, .. } = config;
         let bound = |address: SocketAddr| match bind {
             Some(ip) => SocketAddr::new(*ip, address.port()),
@@ -123,6 +127,7 @@ impl Plan {
                 timeout: Duration::from_secs(u64::from(drain.timeout_seconds)),
             },
             max_connections: *max_connections,
+            bounds: *bounds,
             key_log: config.key_log,
         };
         for listener in listeners {
@@ -149,6 +154,11 @@ impl Plan {
 }
 
 impl Plan {
+    /// The addresses of the applications, where they have one.
+    pub(crate) fn applications(&self) -> impl Iterator<Item = SocketAddr> {
+        self.terminate.iter().flat_map(|it| &it.application).filter_map(Target::address)
+    }
+
     /// The addresses that the sidecar listens on, as far as they are known before.
     fn listening(&self) -> impl Iterator<Item = SocketAddr> {
         let terminate = self.terminate.iter().map(|it| it.listen);
@@ -165,15 +175,7 @@ fn unserved(config: &SidecarConfig) -> Vec<ConfigFault> {
         let mut note = |what: &str| unserved.push(format!("listener {place}: {what}"));
         match listener {
             Listener::Originate(_) => note("`originate`"),
-            Listener::Redirect(_) => {}
-            Listener::Terminate(terminate) => {
-                if matches!(terminate.forward, Forward::Socket(_)) {
-                    note("an application on a Unix socket");
-                }
-                if terminate.proxy_protocol != ProxyProtocol::default() {
-                    note("`proxyProtocol`");
-                }
-            }
+            Listener::Redirect(_) | Listener::Terminate(_) => {}
         }
     }
     let text = |what| ConfigFault(format!("{what} is not supported by this version"));
@@ -185,7 +187,7 @@ impl Plan {
     pub(crate) fn ports(&self) -> Ports {
         let listen = self.terminate.iter().map(|it| it.listen);
         let listen = listen.chain(self.redirect.iter().map(|it| it.listen)).chain([self.status]);
-        let connect = self.terminate.iter().flat_map(|it| &it.application).map(SocketAddr::port);
+        let connect = self.applications().map(|it| it.port());
         let probed = self.probes.iter().map(|it| it.action.port());
         Ports {
             connect: connect.chain(probed).collect(),
@@ -214,9 +216,9 @@ impl Reading<'_> {
             clients,
             trusted_proxies,
             identity_headers,
-            proxy_protocol: _,
+            proxy_protocol,
         } = terminate;
-        let application = forward.addresses();
+        let application = Target::all(forward);
         self.check_application(&application);
         if tls_secrets.is_empty() {
             (self.report)("there is no Secret with certificate and key (`tls-secret`)".to_owned());
@@ -234,6 +236,7 @@ impl Reading<'_> {
                 TrustedProxies::default()
             }
         };
+        self.check_proxy_protocol(*proxy_protocol, &trusted, *protocol);
         let mut clients = clients.ok()?;
         if let (Some(_), Some(clients)) = (&exempt, &mut clients) {
             // The handshake asks for a certificate and does not insist; requests without one are
@@ -259,7 +262,30 @@ impl Reading<'_> {
             exempt,
             trusted,
             identity,
+            proxy_protocol: *proxy_protocol,
         })
+    }
+
+    fn check_proxy_protocol(
+        &mut self,
+        ProxyProtocol { accept, send }: ProxyProtocol,
+        trusted: &TrustedProxies,
+        protocol: Protocol,
+    ) {
+        if accept == ProxyAccept::FromTrusted && !trusted.has_networks() {
+            (self.report)(
+                "`proxy-protocol: accept` needs address ranges in `trusted-proxies`, such as `10.0.0.0/8`: the \
+                 header comes before TLS, when there is no certificate that could be trusted"
+                    .to_owned(),
+            );
+        }
+        if send.is_some() && protocol != Protocol::Tcp {
+            (self.report)(
+                "`proxy-protocol: send` is for `protocol: tcp`: the connections to an HTTP application carry \
+                 requests of many clients, each of which has its own `X-Forwarded-For`"
+                    .to_owned(),
+            );
+        }
     }
 
     /// The paths that need no certificate, where anything does.
@@ -294,8 +320,8 @@ impl Reading<'_> {
         self.secrets.directory(name).map_err(&mut *self.report).ok()
     }
 
-    fn check_application(&mut self, application: &[SocketAddr]) {
-        for address in application {
+    fn check_application(&mut self, application: &[Target]) {
+        for address in application.iter().filter_map(Target::address) {
             let ip = address.ip().to_canonical();
             if address.port() == 0 {
                 (self.report)("the application's port must not be 0".to_owned());
@@ -377,7 +403,7 @@ fn clashes(plan: &Plan) -> Vec<ConfigFault> {
                 "{address} and {other} cannot both be listened on, give one of them another port"
             )));
         }
-        let mut applications = plan.terminate.iter().flat_map(|it| &it.application);
+        let mut applications = plan.applications();
         if let Some(application) = applications.find(|application| {
             application.port() == address.port() && covers(address.ip(), application.ip())
         }) {
@@ -458,6 +484,13 @@ mod tests {
                 "there are no paths",
             ),
             (r#","trustedProxies":["allowed-clients"]"#, "nobody would be trusted"),
+            (r#","proxyProtocol":{"accept":"fromTrusted"}"#, "needs address ranges"),
+            (
+                r#","proxyProtocol":{"accept":"fromTrusted"},"trustedProxies":["allowed-clients"]"#,
+                "needs address ranges",
+            ),
+            (r#","proxyProtocol":{"send":"v2"}"#, "is for `protocol: tcp`"),
+            (r#","protocol":"h2c","proxyProtocol":{"send":"v1"}"#, "is for `protocol: tcp`"),
             (r#","trustedProxies":["10.0.0.0/99"]"#, "trusted-proxies"),
         ] {
             let faults = faults(&terminate(rest));

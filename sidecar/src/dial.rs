@@ -3,14 +3,12 @@
 //! A listener has a pool of its own, so that nothing of one listener's clients can meet another's.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -19,14 +17,18 @@ use crate::forward::body::RequestBody;
 use crate::limits;
 use crate::telemetry::metrics::ListenerMetrics;
 
+pub(crate) mod target;
+
+use target::{Stream, Target};
+
 /// One HTTP/1.1 connection to the application.
 pub(crate) type Http1 = http1::SendRequest<RequestBody>;
 
 /// The application of a listener.
 #[derive(Debug)]
 pub(crate) struct Application {
-    addresses: Vec<SocketAddr>,
-    /// The address that answered last, tried first.
+    targets: Vec<Target>,
+    /// The one that answered last, tried first.
     preferred: AtomicUsize,
     idle: Mutex<Vec<Idle>>,
     shared: tokio::sync::Mutex<Option<http2::SendRequest<RequestBody>>>,
@@ -55,12 +57,12 @@ pub(crate) enum DialError {
 
 impl Application {
     pub(crate) fn new(
-        addresses: Vec<SocketAddr>,
+        targets: Vec<Target>,
         tracker: TaskTracker,
         metrics: ListenerMetrics,
     ) -> Self {
         Self {
-            addresses,
+            targets,
             preferred: AtomicUsize::new(0),
             idle: Mutex::default(),
             shared: tokio::sync::Mutex::default(),
@@ -70,22 +72,25 @@ impl Application {
     }
 
     /// A new connection, for bytes.
-    pub(crate) async fn connect(&self) -> Result<TcpStream, DialError> {
+    pub(crate) async fn connect(&self) -> Result<Stream, DialError> {
         let mut last = DialError::Refused;
-        let count = self.addresses.len();
+        let count = self.targets.len();
         let first = self.preferred.load(Ordering::Relaxed);
         for offset in 0..count {
             let index = (first + offset) % count;
-            let Some(address) = self.addresses.get(index) else { continue };
-            match timeout(limits::CONNECT, TcpStream::connect(address)).await {
+            let Some(target) = self.targets.get(index) else { continue };
+            match timeout(limits::CONNECT, target.connect()).await {
                 Ok(Ok(stream)) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     self.metrics.application_connections.inc();
-                    // Without it small writes wait for acknowledgements; slow, but not wrong.
-                    let _slow = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                // A socket that nobody has made yet has no listener either.
+                Ok(Err(error))
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+                    ) => {}
                 Ok(Err(error)) => last = DialError::Failed(error),
                 Err(_elapsed) => last = DialError::Timeout,
             }
@@ -180,15 +185,18 @@ mod tests {
 
     use http::{Request, StatusCode};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::sleep;
+
+    use std::net::SocketAddr;
 
     use super::*;
     use crate::forward::test_meter;
     use crate::telemetry::metrics::Metrics;
 
     fn application(addresses: Vec<SocketAddr>) -> Application {
-        Application::new(addresses, TaskTracker::new(), Metrics::new().of_listener("test"))
+        let targets = addresses.into_iter().map(Target::Tcp).collect();
+        Application::new(targets, TaskTracker::new(), Metrics::new().of_listener("test"))
     }
 
     /// Answers every request with 204, and closes a connection after `most` of them.
@@ -271,9 +279,13 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let open = server(100).await;
         let application = application(vec![closed, open]);
-        assert_eq!(application.connect().await.unwrap().peer_addr().unwrap(), open);
-        assert_eq!(application.preferred.load(Ordering::Relaxed), 1);
-        assert_eq!(application.connect().await.unwrap().peer_addr().unwrap(), open);
+        for _ in 0..2 {
+            let Stream::Tcp(stream) = application.connect().await.unwrap() else {
+                panic!("no TCP")
+            };
+            assert_eq!(stream.peer_addr().unwrap(), open);
+            assert_eq!(application.preferred.load(Ordering::Relaxed), 1);
+        }
     }
 
     #[tokio::test]

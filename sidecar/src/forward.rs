@@ -23,6 +23,7 @@ mod http;
 mod identity;
 mod record;
 mod tcp;
+mod turns;
 mod upgrade;
 mod watched;
 
@@ -59,5 +60,5 @@ where
 /// A meter for bodies in the tests of other rooms.
 #[cfg(test)]
 pub(crate) fn test_meter() -> Arc<record::Meter> {
-    Arc::new(record::Meter::new(tokio::time::Instant::now()))
+    Arc::new(record::Meter::new(tokio::time::Instant::now(), turns::Turns::new().begin()))
 }

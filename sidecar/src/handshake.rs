@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::generation::Generation;
 use crate::limits;
+use crate::proxy_protocol::accept::NoHeader;
 
 /// A connection that came through its handshake.
 #[derive(Debug)]
@@ -60,6 +61,10 @@ pub(crate) enum Failure {
     Untouched,
     /// What came was not a handshake.
     Malformed { reason: String },
+    /// A PROXY header is wanted, and who connected is no trusted proxy.
+    UntrustedProxy,
+    /// A trusted proxy sent no PROXY header, or a wrong one.
+    NoProxyHeader { reason: NoHeader },
 }
 
 impl Failure {
@@ -76,6 +81,8 @@ impl Failure {
             Self::Unproven => Code(526),
             Self::Aborted => Code(527),
             Self::Malformed { .. } => Code(528),
+            Self::UntrustedProxy => Code(530),
+            Self::NoProxyHeader { .. } => Code(531),
             Self::Untouched => return None,
         })
     }
@@ -94,6 +101,8 @@ impl Failure {
             Self::Aborted => "aborted",
             Self::Untouched => "untouched",
             Self::Malformed { .. } => "malformed",
+            Self::UntrustedProxy => "untrusted_proxy",
+            Self::NoProxyHeader { .. } => "no_proxy_header",
         }
     }
 }
@@ -129,6 +138,10 @@ impl fmt::Display for Failure {
             Self::Malformed { reason } => {
                 write!(f, "the client's handshake cannot be read: {}", escape(reason))
             }
+            Self::UntrustedProxy => f.write_str(
+                "a PROXY header is wanted here, and no address range of `trusted-proxies` holds this peer",
+            ),
+            Self::NoProxyHeader { reason } => reason.fmt(f),
         }
     }
 }
@@ -346,6 +359,7 @@ mod tests {
             RefusalReason::RevocationUnknown,
             RefusalReason::BadChain { reason: text() },
             RefusalReason::NotAllowed,
+            RefusalReason::WrongKeyUsage,
         ];
         let refused = |reason| Failure::Refused(Refusal { reason, certificate: None });
         let others = [
@@ -358,6 +372,8 @@ mod tests {
             Failure::Unproven,
             Failure::Aborted,
             Failure::Malformed { reason: text() },
+            Failure::UntrustedProxy,
+            Failure::NoProxyHeader { reason: NoHeader::Late },
         ];
         for failure in refusals.into_iter().map(refused).chain(others) {
             let row = format!("| {} | `{}` |", failure.code().unwrap(), failure.word());

@@ -1,4 +1,5 @@
-//! What one client may cost. Every number is a bound, none is a tuning knob.
+//! What one client may cost. Every number is a bound, none is a tuning knob; those that depend on
+//! who the clients are can be chosen.
 
 use std::time::Duration;
 
@@ -8,10 +9,17 @@ pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 /// From the first byte of a connection to the end of its handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// From the first byte of a request's head to its last, looked at as often.
+/// From the first byte of a request's head to its last, where nobody chose another time.
 pub(crate) const REQUEST_HEAD: Duration = Duration::from_secs(10);
 
-/// A connection without a request for so long is closed. Longer than the keep-alive of balancers
+/// How long a client may neither send what it announced nor read what it asked for, where nobody
+/// chose another time.
+pub(crate) const STALL: Duration = Duration::from_secs(300);
+
+/// How often a connection's bounds are looked at, or more often where one is closer.
+const TICK: Duration = Duration::from_secs(10);
+
+/// A connection without a request for so long is closed, where nobody chose another time. Longer than the keep-alive of balancers
 /// (60 s for nginx and ALB, 600 s for Google's), so that they close first and no request is lost.
 pub(crate) const IDLE: Duration = Duration::from_secs(650);
 
@@ -88,3 +96,52 @@ pub(crate) const STATUS_SHARE: usize = 16;
 /// The redirect listener: connections of one address, which may be a balancer's or a node's with
 /// many clients behind it.
 pub(crate) const REDIRECT_SHARE: usize = 128;
+
+/// The bounds that can be chosen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Bounds {
+    /// Connections of one client address; [`None`]: as many as there may be at all.
+    pub(crate) per_client: Option<usize>,
+    /// From the first byte of a request's head to its last.
+    pub(crate) head: Duration,
+    /// Without a request; [`None`]: for ever.
+    pub(crate) idle_http: Option<Duration>,
+    /// Without a byte either way; [`None`]: for ever.
+    pub(crate) idle_tcp: Option<Duration>,
+    /// While all that happens depends on the client; [`None`]: for ever.
+    pub(crate) stall: Option<Duration>,
+    /// After which a connection takes no further request; [`None`]: never.
+    pub(crate) age: Option<Duration>,
+    pub(crate) refused_clients: RefusedClients,
+}
+
+/// What becomes of open connections whose client would not be let in any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum RefusedClients {
+    /// They go on; the client does not come in again.
+    Stay,
+    /// They are closed.
+    Go,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            per_client: None,
+            head: REQUEST_HEAD,
+            idle_http: Some(IDLE),
+            idle_tcp: None,
+            stall: Some(STALL),
+            age: None,
+            refused_clients: RefusedClients::Stay,
+        }
+    }
+}
+
+impl Bounds {
+    /// How often an HTTP connection is looked at.
+    pub(crate) fn tick(&self) -> Duration {
+        let chosen = [Some(self.head), self.idle_http, self.stall, self.age];
+        chosen.into_iter().flatten().min().unwrap_or(TICK).clamp(Duration::from_secs(1), TICK)
+    }
+}

@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use lasthop_contract::exempt_paths::ExemptPaths;
-use lasthop_contract::sidecar_config::{IdentityHeader, Protocol};
+use lasthop_contract::sidecar_config::{IdentityHeader, Protocol, ProxyProtocol};
 use lasthop_contract::trusted_proxies::TrustedProxies;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::config::TerminatePlan;
 use crate::dial::Application;
 use crate::drain::Phases;
 use crate::generation::{Generation, Keeper};
+use crate::limits::Bounds;
+use crate::shares::Shares;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 use crate::telemetry::refusals::RefusalGate;
@@ -31,6 +33,9 @@ pub(crate) struct Process {
     /// Connections to applications, which nobody waits for.
     pub(crate) background: TaskTracker,
     pub(crate) max_connections: usize,
+    pub(crate) bounds: Bounds,
+    /// What each client address has of them, where that is bounded.
+    pub(crate) shares: Option<Shares>,
     /// One permit a connection, over all listeners.
     pub(crate) room: Arc<Semaphore>,
 }
@@ -47,8 +52,11 @@ pub(crate) struct Terminator {
     pub(crate) exempt: Option<ExemptPaths>,
     pub(crate) trusted: TrustedProxies,
     pub(crate) identity: Vec<IdentityHeader>,
+    pub(crate) proxy_protocol: ProxyProtocol,
     pub(crate) application: Application,
     pub(crate) generation: ArcSwap<Generation>,
+    /// Told of each new generation.
+    pub(crate) changes: watch::Sender<()>,
     pub(crate) metrics: ListenerMetrics,
     detail: Mutex<CredentialDetail>,
 }
@@ -82,6 +90,7 @@ impl Terminator {
             exempt,
             trusted,
             identity,
+            proxy_protocol,
         } = plan;
         let name = address.port().to_string();
         let metrics = process.metrics.of_listener(&name);
@@ -94,8 +103,10 @@ impl Terminator {
             exempt,
             trusted,
             identity,
+            proxy_protocol,
             application,
             generation: ArcSwap::from_pointee(generation),
+            changes: watch::Sender::new(()),
             metrics,
             detail: Mutex::default(),
         }

@@ -4,13 +4,11 @@
 //! question and one answer, lives for two seconds at most and as long as an answer was said to take,
 //! and no address has more than a share.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept;
 use crate::limits;
 use crate::listener::Process;
+use crate::shares::Shares;
 
 /// An answer of our own.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -161,68 +160,5 @@ impl Life {
                 return;
             }
         }
-    }
-}
-
-/// How many connections each address has. IPv6 addresses count one by one: the pods of a node share
-/// its /64 with the kubelet.
-#[derive(Clone, Debug)]
-struct Shares {
-    most: usize,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Shares {
-    fn new(most: usize) -> Self {
-        Self { most, taken: Arc::default() }
-    }
-
-    /// One connection of `peer`, unless it has as many as it may.
-    fn take(&self, peer: IpAddr) -> Option<Share> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(peer).or_default();
-        if *count >= self.most {
-            return None;
-        }
-        *count += 1;
-        Some(Share { of: self.clone(), peer })
-    }
-}
-
-/// A connection's part of its address's share, given back however the connection ends.
-#[derive(Debug)]
-struct Share {
-    of: Shares,
-    peer: IpAddr,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = taken.get(&self.peer).map_or(0, |count| count.saturating_sub(1));
-        if left == 0 {
-            taken.remove(&self.peer);
-        } else {
-            taken.insert(self.peer, left);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_has_its_share_and_takes_nothing_from_another() {
-        let shares = Shares::new(2);
-        let [one, other] = ["192.0.2.1", "2001:db8::1"].map(|it| it.parse().unwrap());
-        let held: Vec<Share> = (0..5).filter_map(|_| shares.take(one)).collect();
-        assert_eq!(held.len(), 2);
-        let more = shares.take(other);
-        assert!(more.is_some());
-        drop(held);
-        assert!(shares.take(one).is_some());
-        drop(more);
-        assert!(shares.taken.lock().unwrap().is_empty());
     }
 }

@@ -93,6 +93,7 @@ fn look(keeper: &mut Keeper, terminator: &Terminator, log: &Log) -> bool {
     let taken = refresh.generation.is_some();
     if let Some(generation) = refresh.generation {
         terminator.generation.store(Arc::new(generation));
+        terminator.changes.send_replace(());
         terminator.metrics.reloads.inc();
         log.info("a changed Secret was taken into use").text("listener", &terminator.name).write();
     }

@@ -28,6 +28,7 @@ use crate::listener::{Process, Terminator};
 use crate::probe::Probes;
 use crate::redirect;
 use crate::reload::{self, Reloader};
+use crate::shares::Shares;
 use crate::status::{self, Status};
 use crate::telemetry::clock;
 use crate::telemetry::log::Log;
@@ -239,6 +240,8 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
         clients: TaskTracker::new(),
         background: TaskTracker::new(),
         max_connections,
+        bounds: plan.bounds,
+        shares: plan.bounds.per_client.map(Shares::new),
         room: Arc::new(Semaphore::new(max_connections)),
     });
     let Served { loaded, tap } = served;
@@ -318,10 +321,9 @@ impl Bound {
 
     /// The doors of the applications of `plan` beside these listeners.
     fn door(&self, plan: &Plan) -> Door {
-        let applications = plan.terminate.iter().flat_map(|it| it.application.iter().copied());
         let terminate = self.terminate.iter().map(|(_, terminator, _)| terminator.address);
         let others = self.others.iter().map(|(_mode, address)| *address);
-        Door::new(plan.door, applications, terminate.chain(others))
+        Door::new(plan.door, plan.applications(), terminate.chain(others))
     }
 
     fn start(

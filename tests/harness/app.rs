@@ -1,6 +1,7 @@
 //! The application behind the sidecar: `lasthop-testapp`, of the httpbin kind.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::process::{Program, Running};
 
@@ -24,6 +25,14 @@ impl App {
         let line = running.wait_for_line(|line| line.parse::<SocketAddr>().is_ok());
         let address = line.parse().expect("the line is an address");
         Self { address, running }
+    }
+
+    /// Starts it on a Unix socket at `path`, which must not be there.
+    pub fn start_on(path: &Path) -> Running {
+        let socket = format!("unix:{}", path.display());
+        let mut running = Program::ours("lasthop-testapp").arg("--listen").arg(&socket).start();
+        running.wait_for_line(|line| line == socket);
+        running
     }
 
     /// Where it listens.

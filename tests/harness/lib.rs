@@ -8,6 +8,7 @@ pub mod app;
 pub mod at_end;
 pub mod curl;
 pub mod document;
+pub mod frames;
 pub mod golden;
 pub mod kubelet;
 pub mod kubernetes;

@@ -7,6 +7,7 @@
 //! ```
 
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -120,6 +121,12 @@ impl Sidecar {
     pub fn connect(&self, client: Option<&Files>) -> TlsClient {
         let root = std::fs::read_to_string(&self.root).expect("the root was written");
         TlsClient::connect(self.tls, HOST, &root, client).expect("the handshake goes through")
+    }
+
+    /// The same, by a proxy that sends this header.
+    pub fn connect_behind(&self, header: &[u8], client: Option<&Files>) -> io::Result<TlsClient> {
+        let root = std::fs::read_to_string(&self.root).expect("the root was written");
+        TlsClient::connect_behind(header, (self.tls, HOST, &root), client)
     }
 
     /// The same, for bytes of HTTP/2.

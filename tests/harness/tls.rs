@@ -34,10 +34,30 @@ impl TlsClient {
         Self::connect_offering(&[], (address, host, root), client)
     }
 
+    /// The same, with `header` before the first byte of TLS, as a proxy sends it.
+    pub fn connect_behind(
+        header: &[u8],
+        (address, host, root): (SocketAddr, &str, &str),
+        client: Option<&Files>,
+    ) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.write_all(header)?;
+        Self::over(socket, &[], (host, root), client)
+    }
+
     /// The same, with these protocols offered by ALPN.
     pub fn connect_offering(
         protocols: &[&str],
         (address, host, root): (SocketAddr, &str, &str),
+        client: Option<&Files>,
+    ) -> io::Result<Self> {
+        Self::over(TcpStream::connect(address)?, protocols, (host, root), client)
+    }
+
+    fn over(
+        socket: TcpStream,
+        protocols: &[&str],
+        (host, root): (&str, &str),
         client: Option<&Files>,
     ) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
@@ -62,7 +82,6 @@ impl TlsClient {
         config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(host.to_owned()).expect("the host is a name");
         let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-        let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = StreamOwned::new(session, socket);
         while stream.conn.is_handshaking() {

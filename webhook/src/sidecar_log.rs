@@ -118,6 +118,14 @@ static CLIENTS: &[Logged] = &[
         cure: "If it is to come in, add one of the names in `sans` of the log line: `dns:client.example.com`.",
     },
     Logged {
+        code: Code(512),
+        reason: "wrong_key_usage",
+        what: "the key of the client's certificate is not for signing",
+        why: "The certificate has the extension key usage, and digitalSignature is not in it (RFC 5280, 4.2.1.3). A client proves \
+              by a signature that the certificate is its own.",
+        cure: "Issue it with `keyUsage = digitalSignature`, or without the extension.",
+    },
+    Logged {
         code: Code(513),
         reason: "not_exempt",
         what: "a client without a certificate asked for something that needs one",
@@ -208,6 +216,32 @@ static HANDSHAKES: &[Logged] = &[
         what: "as many connections are open as there may be",
         why: "The limit of `--max-connections` keeps the sidecar within its memory.",
         cure: "Find out who keeps so many connections open, or run more replicas.",
+    },
+    Logged {
+        code: Code(530),
+        reason: "untrusted_proxy",
+        what: "somebody connected past the proxy that sends PROXY headers",
+        why: "With `lasthop.dev/proxy-protocol: accept` every connection begins with such a header, and only the address \
+              ranges in `lasthop.dev/trusted-proxies` are believed one. This peer is in none of them.",
+        cure: "If it is the proxy, add its address or range: `10.0.0.0/16`. A certificate cannot stand for it, since the \
+               header comes before TLS.",
+    },
+    Logged {
+        code: Code(531),
+        reason: "no_proxy_header",
+        what: "a trusted proxy sent no PROXY header, or a wrong one",
+        why: "With `lasthop.dev/proxy-protocol: accept` a trusted proxy must send one, of version 1 or 2, before TLS. \
+              `detail` of the log line says what came instead.",
+        cure: "Switch it on at the proxy (`proxy_protocol` of nginx, target group attribute `proxy_protocol_v2` of AWS), or \
+               leave the annotation out.",
+    },
+    Logged {
+        code: Code(532),
+        reason: "too_many_of_client",
+        what: "a client has as many connections as it may",
+        why: "The limit of `--max-connections-per-client` keeps one address from taking the room of all. Behind a balancer all \
+              clients have its address.",
+        cure: "Raise the limit if it is a balancer's address, or have the balancer send the clients' with PROXY headers.",
     },
 ];
 

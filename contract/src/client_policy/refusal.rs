@@ -40,6 +40,8 @@ pub enum RefusalReason {
     RevocationUnknown,
     /// The chain fails in another way.
     BadChain { reason: String },
+    /// The key usages of its certificate do not include digitalSignature.
+    WrongKeyUsage,
     /// The chain is good, but nobody allowed this identity.
     NotAllowed,
 }
@@ -59,6 +61,7 @@ impl RefusalReason {
             Self::RevocationUnknown => 509,
             Self::BadChain { .. } => 510,
             Self::NotAllowed => 511,
+            Self::WrongKeyUsage => 512,
         })
     }
 
@@ -76,6 +79,7 @@ impl RefusalReason {
             Self::RevocationUnknown => "revocation_unknown",
             Self::BadChain { .. } => "bad_chain",
             Self::NotAllowed => "not_allowed",
+            Self::WrongKeyUsage => "wrong_key_usage",
         }
     }
 
@@ -112,7 +116,9 @@ impl RefusalReason {
             Self::UnknownIssuer { .. } => CertificateError::UnknownIssuer,
             Self::Expired { .. } => CertificateError::Expired,
             Self::NotYetValid { .. } => CertificateError::NotValidYet,
-            Self::WrongPurpose { .. } | Self::CaAsClient => CertificateError::InvalidPurpose,
+            Self::WrongPurpose { .. } | Self::CaAsClient | Self::WrongKeyUsage => {
+                CertificateError::InvalidPurpose
+            }
             Self::Revoked => CertificateError::Revoked,
             Self::RevocationUnknown => CertificateError::UnknownRevocationStatus,
             Self::NoCertificate | Self::NotAllowed => {
@@ -155,6 +161,9 @@ impl fmt::Display for Refusal {
                 "a certificate of the client's chain is for {} only, client-eku is `{}`",
                 list(presented, 4),
                 accepted.word()
+            ),
+            RefusalReason::WrongKeyUsage => f.write_str(
+                "the key usage of the client's certificate lacks digitalSignature, which TLS needs",
             ),
             RefusalReason::CaAsClient => f.write_str("the client presented a CA certificate"),
             RefusalReason::Revoked => f.write_str("the client's certificate was revoked by its CA"),

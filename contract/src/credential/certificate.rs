@@ -160,6 +160,9 @@ pub struct Certificate {
     pub issuer: String,
     /// The first common name of the subject.
     pub common_name: Option<String>,
+    /// Whether the key may sign, as TLS makes it do (RFC 5280, 4.2.1.3); [`None`] without the
+    /// extension, which forbids nothing.
+    pub signs: Option<bool>,
     /// The serial number as hexadecimal digits.
     pub serial: String,
     /// The subject alternative names; [`None`] where the extension is absent.
@@ -198,6 +201,10 @@ impl Certificate {
             Ok(extension) => extension.map(|extension| purposes(extension.value)),
             Err(error) => return Err(format!("extended key usage: {error}")),
         };
+        let signs = match parsed.key_usage() {
+            Ok(extension) => extension.map(|extension| extension.value.digital_signature()),
+            Err(error) => return Err(format!("key usage: {error}")),
+        };
         let common_name = parsed
             .subject()
             .iter_common_name()
@@ -212,6 +219,7 @@ impl Certificate {
             subject: parsed.subject().to_string(),
             issuer: parsed.issuer().to_string(),
             common_name,
+            signs,
             serial: hex(parsed.raw_serial()),
             names,
             not_before: parsed.validity().not_before.timestamp(),

@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
-use lasthop_contract::sidecar_config::{Drain, Forward, LogLevel, Protocol, SECRETS_ROOT};
+use lasthop_contract::sidecar_config::{
+    Drain, Forward, LogLevel, Protocol, SECRETS_ROOT, SocketPath,
+};
 
 use super::help;
 use crate::confine::Confinement;
 use crate::keylog::LONGEST;
-use crate::limits;
+
+mod limits;
+
+pub(super) use limits::LimitArgs;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -35,6 +40,8 @@ pub(super) struct Cli {
     pub(super) listener: ListenerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
     #[command(flatten)]
     pub(super) process: ProcessArgs,
 }
@@ -83,8 +90,8 @@ pub(super) struct ListenerArgs {
     #[arg(long, value_name = "ADDR:PORT", requires = "forward", requires = "tls_secret")]
     pub(super) listen: Option<SocketAddr>,
 
-    /// The application, which must listen on loopback
-    #[arg(long, value_name = "ADDR:PORT", requires = "listen", value_parser = forward)]
+    /// The application, which must listen on loopback, or on a Unix socket
+    #[arg(long, value_name = "ADDR:PORT|unix:/PATH", requires = "listen", value_parser = forward)]
     pub(super) forward: Option<Forward>,
 
     /// Directory with certificate chain and private key; several are chosen by SNI
@@ -115,6 +122,13 @@ pub(super) struct ListenerArgs {
         default_value = "xfcc"
     )]
     pub(super) identity_headers: Vec<IdentityArg>,
+
+    /// Whether a PROXY header is taken from clients or sent to the application: accept, send, send-v1
+    ///
+    /// accept wants one, of either version, before TLS from everybody, and only from the address
+    /// ranges of --trusted-proxies. send (version 2) and send-v1 go with --protocol tcp.
+    #[arg(long, value_name = "WHAT,…", requires = "listen", value_delimiter = ',')]
+    pub(super) proxy_protocol: Vec<ProxyArg>,
 
     /// Answer plain HTTP on this port with a redirect to https on the same host
     #[arg(long, value_name = "PORT", requires = "listen")]
@@ -200,10 +214,6 @@ pub(super) struct ProcessArgs {
     #[arg(long, value_name = "SECONDS", requires = "listen", default_value_t = Drain::default().timeout_seconds)]
     pub(super) drain_timeout: u32,
 
-    /// Connections open at once; further ones are closed
-    #[arg(long, value_name = "NUMBER", default_value_t = limits::MAX_CONNECTIONS)]
-    pub(super) max_connections: usize,
-
     /// Whether the process gives up writing files, running programs and connecting elsewhere
     ///
     /// With Landlock and seccomp, before the first connection; it needs no right. Where the kernel or
@@ -265,13 +275,26 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// A port on localhost, or an address in full.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum ProxyArg {
+    Off,
+    Accept,
+    Send,
+    SendV1,
+}
+
+/// A port on localhost, an address in full, or a socket.
 fn forward(text: &str) -> Result<Forward, String> {
     if let Ok(port) = text.parse() {
         return Ok(Forward::Port(port));
     }
+    if text.starts_with("unix:") {
+        let socket = SocketPath::try_from(text.to_owned());
+        return socket.map(Forward::Socket).map_err(ToOwned::to_owned);
+    }
     text.parse().map(Forward::Address).map_err(|_syntax| {
-        "neither `PORT` nor `ADDRESS:PORT`; for an application on port 8080 write `127.0.0.1:8080`"
+        "neither `PORT` nor `ADDRESS:PORT` nor `unix:/PATH`; for an application on port 8080 write \
+         `127.0.0.1:8080`"
             .to_owned()
     })
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use super::expect::{Abandoned, Gate, GateKeeper};
 use super::headers::clean_trailers;
 use super::record::{Meter, Record};
+use crate::admit::Alpn;
 use crate::dial::Http1;
 use crate::listener::Terminator;
 
@@ -22,16 +23,42 @@ pub(crate) struct RequestBody {
     incoming: Option<Incoming>,
     gate: Option<Gate>,
     meter: Arc<Meter>,
+    pace: Pace,
+}
+
+/// What it means that a client does not send.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pace {
+    /// It announced a body and owes it.
+    Owed,
+    /// It may have nothing to say: the streams of gRPC are silent for as long as they like.
+    Free,
+}
+
+impl Pace {
+    fn of(protocol: Alpn, incoming: &Incoming) -> Self {
+        if protocol == Alpn::Http1 || incoming.size_hint().exact().is_some() {
+            Self::Owed
+        } else {
+            Self::Free
+        }
+    }
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, gate: Option<Gate>, meter: Arc<Meter>) -> Self {
-        Self { incoming: Some(incoming), gate, meter }
+    pub(super) fn new(
+        incoming: Incoming,
+        protocol: Alpn,
+        gate: Option<Gate>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        let pace = Pace::of(protocol, &incoming);
+        Self { incoming: Some(incoming), gate, meter, pace }
     }
 
     /// The body of a request that has none.
     pub(crate) fn none(meter: Arc<Meter>) -> Self {
-        Self { incoming: None, gate: None, meter }
+        Self { incoming: None, gate: None, meter, pace: Pace::Free }
     }
 }
 
@@ -70,7 +97,13 @@ impl Body for RequestBody {
             }
         }
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+            if self.pace == Pace::Owed {
+                self.meter.turn.body_awaited();
+            }
+            return Poll::Pending;
+        };
+        self.meter.turn.body_came();
         Poll::Ready(frame.map(|frame| match frame {
             Ok(frame) => {
                 if let Some(data) = frame.data_ref() {
@@ -144,6 +177,7 @@ impl ResponseBody {
         lease: Option<Lease>,
         gate: Option<GateKeeper>,
     ) -> Self {
+        record.meter().turn.answering();
         let mut body =
             Self { content: Content::Application(incoming), record: Some(record), lease, gate };
         if body.is_end_stream() {
@@ -156,6 +190,9 @@ impl ResponseBody {
     pub(super) fn own(text: String, mut record: Box<Record>) -> Self {
         record.meter().send(text.len());
         record.complete();
+        // It is the last that the client gets, and there is nobody else to wait for.
+        record.meter().turn.answering();
+        record.meter().turn.answer_given();
         let content = Content::Own(Full::new(Bytes::from(text)));
         Self { content, record: Some(record), lease: None, gate: None }
     }
@@ -194,6 +231,9 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(record) = &self.record {
+            record.meter().turn.answer_wanted();
+        }
         let frame = match &mut self.content {
             Content::Application(incoming) => ready!(Pin::new(incoming).poll_frame(cx)),
             Content::Own(full) => {
@@ -204,8 +244,9 @@ impl Body for ResponseBody {
         };
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(record)) = (frame.data_ref(), &self.record) {
-                    record.meter().send(data.remaining());
+                if let Some(record) = &self.record {
+                    record.meter().send(frame.data_ref().map_or(0, Buf::remaining));
+                    record.meter().turn.answer_given();
                 }
                 if self.is_end_stream() {
                     self.finish();

@@ -305,13 +305,14 @@ async fn over_http2(
 mod tests {
     use tokio::time::{Instant, sleep};
 
+    use super::super::turns::Turns;
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(100);
 
     #[tokio::test]
     async fn a_silent_application_is_a_504() {
-        let meter = Meter::new(Instant::now());
+        let meter = Meter::new(Instant::now(), Turns::new().begin());
         let never = std::future::pending::<Result<(), Failure>>();
         let failure = patient(never, &meter, LIMIT).await.unwrap_err();
         assert_eq!(failure.status(), StatusCode::GATEWAY_TIMEOUT);
@@ -320,7 +321,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_application_is_not_silent_while_the_client_sends() {
-        let meter = Meter::new(Instant::now());
+        let meter = Meter::new(Instant::now(), Turns::new().begin());
         let upload = async {
             for _ in 0..6 {
                 sleep(LIMIT / 2).await;

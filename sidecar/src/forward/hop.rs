@@ -9,14 +9,19 @@ use http::{HeaderName, HeaderValue};
 use lasthop_contract::exempt_paths::ExemptPaths;
 use lasthop_contract::text::hex;
 use lasthop_contract::trusted_proxies::Trust;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_rustls::server::TlsStream;
 
 use super::blocks::Seen;
 use super::identity;
+use super::turns::{Turn, Turns};
+use crate::accept::Seat;
 use crate::admit::{Admitted, Alpn};
-use crate::limits;
 use crate::listener::{Process, Terminator};
+use crate::standing::Standing;
 use crate::telemetry::log::Fields;
+use crate::telemetry::metrics::Closed;
 
 /// A client's connection, as its requests see it.
 #[derive(Debug)]
@@ -24,10 +29,16 @@ pub(crate) struct Hop {
     pub(crate) terminator: Arc<Terminator>,
     pub(crate) process: Arc<Process>,
     pub(crate) peer: IpAddr,
+    port: u16,
     pub(crate) trust: Trust,
     pub(crate) protocol: Alpn,
     pub(crate) sni: Option<String>,
     access: Access,
+    /// Whether the client may stay, where that is asked.
+    pub(super) standing: Option<Standing>,
+    /// Whose turn it is in each request.
+    turns: Arc<Turns>,
+    _seat: Seat,
     /// The identity headers that every request gets.
     pub(crate) told: Vec<(HeaderName, HeaderValue)>,
     /// The log fields that every request gets.
@@ -53,11 +64,12 @@ enum Access {
 
 impl Hop {
     pub(crate) fn new(
-        admitted: &Admitted,
+        admitted: Admitted,
         terminator: Arc<Terminator>,
         process: Arc<Process>,
-    ) -> Self {
-        let fields = fields(admitted, &terminator);
+    ) -> (Self, TlsStream<TcpStream>) {
+        let fields = fields(&admitted, &terminator);
+        let standing = Standing::of(&admitted, &process);
         let told = match &admitted.client {
             Some(client) => {
                 identity::headers(&terminator.identity, &client.certificate, &admitted.chain)
@@ -68,14 +80,19 @@ impl Hop {
             (None, Some(_)) => Access::ExemptPaths,
             _ => Access::Everything,
         };
-        Self {
+        let Admitted { stream, origin, trust, protocol, sni, seat, .. } = admitted;
+        let hop = Self {
             terminator,
             process,
-            peer: admitted.peer.ip(),
-            trust: admitted.trust,
-            protocol: admitted.protocol,
-            sni: admitted.sni.clone(),
+            peer: origin.ends.source.ip(),
+            port: origin.ends.source.port(),
+            trust,
+            protocol,
+            sni,
             access,
+            standing,
+            turns: Turns::new(),
+            _seat: seat,
             told,
             fields,
             born: Instant::now(),
@@ -83,7 +100,13 @@ impl Hop {
             requests: AtomicU32::new(0),
             head_began: AtomicU64::new(0),
             first: Notify::new(),
-        }
+        };
+        (hop, stream)
+    }
+
+    /// The turn of a new request.
+    pub(super) fn turn(&self) -> Turn {
+        self.turns.begin()
     }
 
     /// The only paths that the client may ask for, unless it may ask for all.
@@ -127,11 +150,28 @@ impl Hop {
         }
     }
 
-    /// Whether a head has been on its way for longer than it may be.
-    pub(super) fn head_takes_too_long(&self) -> bool {
+    /// What the client does that it may not do for so long.
+    pub(super) fn holds_up(&self) -> Option<Closed> {
+        let bounds = &self.process.bounds;
         let began = self.head_began.load(Ordering::Acquire);
-        let most = u64::try_from(limits::REQUEST_HEAD.as_millis()).unwrap_or(u64::MAX);
-        began != 0 && self.is_idle() && self.age().saturating_sub(began) >= most
+        // With HTTP/2 a header block is followed from its first byte to its last; nothing else can
+        // come between, whatever other streams do (RFC 9113, 4.3).
+        let is_head = self.protocol == Alpn::H2 || self.is_idle();
+        let most = u64::try_from(bounds.head.as_millis()).unwrap_or(u64::MAX);
+        if began != 0 && is_head && self.age().saturating_sub(began) >= most {
+            return Some(Closed::SlowHead);
+        }
+        let held = self.turns.held_by_client(self.active.load(Ordering::Acquire))?;
+        bounds.stall.is_some_and(|most| held >= most).then_some(Closed::Stalled)
+    }
+
+    /// Whether the connection has been open for as long as it may be. Connections that began together
+    /// do not end together.
+    pub(super) fn is_old(&self) -> bool {
+        self.process.bounds.age.is_some_and(|most| {
+            let most = most.saturating_add(most / 1000 * u32::from(self.port % 100));
+            self.born.elapsed() >= most
+        })
     }
 
     /// Requests that there ever were.
@@ -161,7 +201,10 @@ impl Hop {
 pub(crate) fn fields(admitted: &Admitted, terminator: &Terminator) -> Fields {
     let mut fields = Fields::default();
     fields.text("listener", &terminator.name);
-    fields.text("peer", &admitted.peer.to_string());
+    fields.text("peer", &admitted.origin.ends.source.to_string());
+    if let Some(proxy) = admitted.origin.proxy {
+        fields.text("proxy", &proxy.to_string());
+    }
     if let Some(sni) = &admitted.sni {
         fields.foreign("sni", sni);
     }

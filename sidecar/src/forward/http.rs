@@ -28,6 +28,7 @@ use crate::admit::{Admitted, Alpn};
 use crate::host::{self, Said};
 use crate::limits;
 use crate::listener::{Process, Terminator};
+use crate::telemetry::metrics::Closed;
 
 /// Serves the requests of `admitted` until one of the two ends it.
 pub(super) fn serve(
@@ -35,8 +36,9 @@ pub(super) fn serve(
     terminator: Arc<Terminator>,
     process: Arc<Process>,
 ) -> Serving {
-    let hop = Arc::new(Hop::new(&admitted, terminator, process));
-    let io = TokioIo::new(Watched::new(admitted.stream, Arc::clone(&hop)));
+    let (hop, stream) = Hop::new(admitted, terminator, process);
+    let hop = Arc::new(hop);
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&hop)));
     let service = service_fn({
         let hop = Arc::clone(&hop);
         move |request| {
@@ -107,7 +109,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     let body = if asked.has_no_body {
         RequestBody::none(meter)
     } else {
-        RequestBody::new(incoming, gate, meter)
+        RequestBody::new(incoming, hop.protocol, gate, meter)
     };
     let request = Request::from_parts(parts, body);
     let meter = Arc::clone(record.meter());
@@ -127,6 +129,10 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     }
     let (mut parts, incoming) = response.into_parts();
     headers::to_client(&mut parts.headers);
+    if hop.protocol == Alpn::Http1 && hop.is_old() {
+        hop.terminator.metrics.closed(Closed::Age);
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     parts.extensions.clear();
     parts.version = Version::default();
     record.answered(parts.status);

@@ -9,6 +9,7 @@ use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::hop::Hop;
+use super::turns::Turn;
 
 /// One request, from its head to the last byte of its answer.
 #[derive(Debug)]
@@ -37,12 +38,13 @@ pub(crate) struct Meter {
     received: AtomicU64,
     sent: AtomicU64,
     moved: AtomicU64,
+    pub(super) turn: Turn,
 }
 
 impl Meter {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(super) fn new(start: Instant, turn: Turn) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { start, received: zero(), sent: zero(), moved: zero() }
+        Self { start, received: zero(), sent: zero(), moved: zero(), turn }
     }
 
     /// Bytes came from the client.
@@ -79,7 +81,7 @@ impl Record {
             path: parts.uri.path().to_owned(),
             version: parts.version,
             answer: None,
-            meter: Arc::new(Meter::new(start)),
+            meter: Arc::new(Meter::new(start, hop.turn())),
             error: None,
             outcome: Outcome::CutShort,
         }
@@ -108,6 +110,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let hop = &self.hop;
+        self.meter.turn.over();
         hop.end();
         let metrics = &hop.terminator.metrics;
         let received = self.meter.received.load(Ordering::Relaxed);

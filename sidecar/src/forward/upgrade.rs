@@ -12,6 +12,7 @@ use tokio::io::copy_bidirectional_with_sizes;
 use super::body::{Lease, ResponseBody};
 use super::hop::Hop;
 use super::record::Record;
+use crate::standing;
 
 /// Bytes that are copied at once, each way.
 const BUFFER: usize = 8 * 1024;
@@ -34,7 +35,17 @@ pub(super) fn tunnel(
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     parts.status = StatusCode::SWITCHING_PROTOCOLS;
     record.answered(parts.status);
-    hop.process.clients.spawn(async move { relay(client, application, &mut record).await });
+    let hop = Arc::clone(hop);
+    hop.process.clients.clone().spawn(async move {
+        let standing = hop.standing.as_ref();
+        tokio::select! {
+            () = relay(client, application, &mut record) => {}
+            why = standing::lost(standing, &hop.terminator, &hop.process, &hop.fields) => {
+                hop.terminator.metrics.closed(why);
+                record.failed(why.word());
+            }
+        }
+    });
     Response::from_parts(parts, ResponseBody::none())
 }
 

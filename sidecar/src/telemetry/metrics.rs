@@ -69,6 +69,7 @@ pub(crate) struct Metrics {
     handshake_seconds: Family<OfListener, Histogram, fn() -> Histogram>,
     refusals: Family<OfRefusal, Counter>,
     refused_requests: Family<OfRefusal, Counter>,
+    closed: Family<OfReason, Counter>,
     sni_default: Family<OfListener, Counter>,
     requests: Family<OfStatus, Counter>,
     request_seconds: Family<OfListener, Histogram, fn() -> Histogram>,
@@ -106,6 +107,7 @@ impl Metrics {
             handshake_seconds: Family::new_with_constructor(histogram),
             refusals: Family::default(),
             refused_requests: Family::default(),
+            closed: Family::default(),
             sni_default: Family::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(histogram),
@@ -147,6 +149,9 @@ impl Metrics {
         let help =
             "Requests of connections without a client certificate refused, by code and reason";
         to.register("refused_requests", help, m.clone());
+        let m = &self.closed;
+        let help = "Connections that the sidecar ended because of a bound, by reason";
+        to.register("closed_connections", help, m.clone());
         let m = &self.sni_default;
         let help = "Handshakes served with the first certificate, for no or an unknown server name";
         to.register("sni_default", help, m.clone());
@@ -261,6 +266,7 @@ impl Metrics {
             crl_expired: self.crl_expired.get_or_create_owned(&of),
             refusals: self.refusals.clone(),
             refused_requests: self.refused_requests.clone(),
+            closed: self.closed.clone(),
             application_failures: self.application_failures.clone(),
             not_after: self.not_after.clone(),
         }
@@ -311,6 +317,34 @@ impl ProbeMetrics {
     }
 }
 
+/// Which bound ended a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Closed {
+    /// Nothing happened on it for long.
+    Idle,
+    /// It was open for long, and took no further request.
+    Age,
+    /// A request's head took too long.
+    SlowHead,
+    /// The client neither sent what it announced nor read what it asked for.
+    Stalled,
+    /// Its client would not be let in any more.
+    RefusedClient,
+}
+
+impl Closed {
+    /// A short stable word for metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Age => "age",
+            Self::SlowHead => "slow_head",
+            Self::Stalled => "stalled",
+            Self::RefusedClient => "refused_client",
+        }
+    }
+}
+
 /// How a handshake ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum HandshakeResult {
@@ -344,6 +378,7 @@ pub(crate) struct ListenerMetrics {
     pub(crate) crl_expired: Gauge,
     refusals: Family<OfRefusal, Counter>,
     refused_requests: Family<OfRefusal, Counter>,
+    closed: Family<OfReason, Counter>,
     application_failures: Family<OfReason, Counter>,
     not_after: Family<OfSecret, Gauge>,
 }
@@ -375,6 +410,12 @@ impl ListenerMetrics {
     pub(crate) fn refusal(&self, code: &str, reason: &'static str) {
         let labels = OfRefusal { listener: self.listener.clone(), code: code.to_owned(), reason };
         self.refusals.get_or_create(&labels).inc();
+    }
+
+    /// Counts a connection that is ended because of a bound.
+    pub(crate) fn closed(&self, why: Closed) {
+        let labels = OfReason { listener: self.listener.clone(), reason: why.word() };
+        self.closed.get_or_create(&labels).inc();
     }
 
     /// Counts a request that was refused.
@@ -432,6 +473,7 @@ mod tests {
         let listener = metrics.of_listener("8443");
         listener.refusal("LH501", "no_certificate");
         listener.refused_request("LH513", "not_exempt");
+        listener.closed(Closed::Idle);
         listener.application_failure("connect");
         listener.not_after("web", 0);
         metrics.set_door(8080, DoorState::Open);

@@ -46,6 +46,7 @@ pub struct LeafBuilder {
     common_name: Option<String>,
     names: Vec<SanType>,
     purposes: Vec<ExtendedKeyUsagePurpose>,
+    usages: Vec<KeyUsagePurpose>,
     validity: Validity,
     key: Key,
     pair: Option<Arc<KeyPair>>,
@@ -67,6 +68,7 @@ impl LeafBuilder {
             common_name: None,
             names: Vec::new(),
             purposes,
+            usages: vec![KeyUsagePurpose::DigitalSignature],
             validity: Validity::days(-1, 90),
             key: Key::P256,
             pair: None,
@@ -120,6 +122,18 @@ impl LeafBuilder {
     /// Exactly these extended key usages; none leaves the extension out.
     pub fn purposes(mut self, purposes: impl IntoIterator<Item = ExtendedKeyUsagePurpose>) -> Self {
         self.purposes = purposes.into_iter().collect();
+        self
+    }
+
+    /// Key usage keyAgreement alone, which allows no signature.
+    pub fn for_key_agreement(mut self) -> Self {
+        self.usages = vec![KeyUsagePurpose::KeyAgreement];
+        self
+    }
+
+    /// Without the extension key usage.
+    pub fn without_key_usage(mut self) -> Self {
+        self.usages = Vec::new();
         self
     }
 
@@ -200,7 +214,7 @@ impl LeafBuilder {
         params.distinguished_name.push(DnType::CommonName, subject);
         params.subject_alt_names.clone_from(&self.names);
         params.extended_key_usages.clone_from(&self.purposes);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.key_usages.clone_from(&self.usages);
         params.not_before = self.validity.not_before;
         params.not_after = self.validity.not_after;
         params.serial_number = Some(SerialNumber::from_slice(serial));
