@@ -12,6 +12,7 @@ use lasthop_contract::problem::{Fault, Gravity, Problem};
 use lasthop_tests::openssl;
 use lasthop_tests::pki::{Authority, Issued, Key, Pki, Validity, to_pem};
 use lasthop_tests::skip;
+use serde_json::Value;
 
 const DAY: i64 = 86_400;
 
@@ -356,7 +357,12 @@ fn chains_in_the_wrong_order() {
             &["LH117 tls.crt"],
         ),
         case("a stranger's CA", tls(leaf.clone() + &other, key.clone()), &["LH117 tls.crt"]),
-        case("the leaf twice", tls(leaf.repeat(2), key), &["LH117 tls.crt"]),
+        case("the leaf twice", tls(leaf.repeat(2), key.clone()), &["LH117 tls.crt"]),
+        case(
+            "another server's",
+            tls(leaf + &below.leaf().dns("b.example").issue().chain_pem(), key),
+            &["LH138 tls.crt"],
+        ),
         case("a CA served", tls(ca.pem(), ca.key_pem()), &["LH118 tls.crt"]),
         case(
             "a leaf with CA:TRUE",
@@ -514,6 +520,19 @@ fn a_public_ca_is_known_by_name_and_by_key() {
     let subject = "ISRG".to_owned();
     let problem = Problem::new("ca.crt", Fault::PublicCa { subject });
     assert_eq!((problem.code().0, problem.gravity()), (135, Gravity::Notice));
+}
+
+#[test]
+fn a_public_ca_issues_from_intermediates_alone() {
+    // The CA of the case bears the name of a public one.
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(include_str!("cases/check/LH137/bad.yaml"))
+            .expect("it is YAML");
+    let secret = documents.iter().find(|it| it["kind"] == "Secret").expect("it is there");
+    let data = secret["stringData"].as_object().expect("it is a mapping").iter();
+    let data = data
+        .map(|(key, text)| (key.clone(), text.as_str().expect("it is a text").as_bytes().to_vec()));
+    check_chains(vec![case("the leaf alone", data.collect(), &["LH137 tls.crt"])]);
 }
 
 /// Every code of the table in `problem.rs` is named in this file.

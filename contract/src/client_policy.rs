@@ -22,7 +22,7 @@ use crate::credential::{Certificate, Purpose};
 use crate::problem::{Code, Fault, Problem};
 
 mod pattern;
-mod public_ca;
+pub(crate) mod public_ca;
 mod refusal;
 
 pub use pattern::{AllowedClients, ClientPattern, PatternError};

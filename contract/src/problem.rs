@@ -113,6 +113,10 @@ pub enum Fault {
     PublicCa { subject: String },
     /// A value under `data` that is not base64; `is_pem` where it is the PEM text itself.
     NotBase64 { is_pem: bool },
+    /// The chain ends before it reaches a root that clients know.
+    MissingIntermediate { issuer: String },
+    /// A second server certificate where the issuer of the first belongs.
+    SeveralLeaves { position: usize, subject: String },
 }
 
 impl Problem {
@@ -160,6 +164,8 @@ impl Problem {
             Fault::CrlExpired { .. } => 134,
             Fault::PublicCa { .. } => 135,
             Fault::NotBase64 { .. } => 136,
+            Fault::MissingIntermediate { .. } => 137,
+            Fault::SeveralLeaves { .. } => 138,
         })
     }
 
@@ -167,6 +173,8 @@ impl Problem {
     pub fn gravity(&self) -> Gravity {
         match self.fault {
             Fault::ChainOrder { .. }
+            | Fault::MissingIntermediate { .. }
+            | Fault::SeveralLeaves { .. }
             | Fault::CaAsLeaf { .. }
             | Fault::ExpiresSoon { .. }
             | Fault::NotACa { .. }
@@ -233,6 +241,15 @@ impl Problem {
                 position + 1,
                 escape(subject),
                 escape(expected)
+            ),
+            Fault::MissingIntermediate { issuer } => format!(
+                "the chain in `{key}` ends before its root: the certificate of `{}` is missing",
+                escape(issuer)
+            ),
+            Fault::SeveralLeaves { position, subject } => format!(
+                "certificate {} in `{key}` (`{}`) is another server's, no issuer",
+                position + 1,
+                escape(subject)
             ),
             Fault::CaAsLeaf { subject } => {
                 format!("`{key}` serves the CA certificate `{}` itself", escape(subject))
@@ -372,6 +389,12 @@ impl Problem {
             Fault::ChainOrder { .. } => {
                 "order the file: server certificate, then each one's issuer; leave out the root and everything unrelated"
                     .to_owned()
+            }
+            Fault::MissingIntermediate { .. } => {
+                "append what the CA calls its intermediate or chain, or take the `fullchain.pem` of the ACME client".to_owned()
+            }
+            Fault::SeveralLeaves { .. } => {
+                "keep one server certificate a Secret, and make another Secret for the other".to_owned()
             }
             Fault::CaAsLeaf { .. } => {
                 "issue a server certificate from this CA and serve that one; clients refuse a CA certificate as server".to_owned()

@@ -5,8 +5,12 @@ use lasthop_contract::credential::Form;
 use crate::object::Object;
 use crate::path::FieldPath;
 
+pub mod certificate;
+pub mod gateway_api;
+mod host;
 pub mod ingress;
 pub mod ingress_annotations;
+pub mod istio_gateway;
 mod pod;
 
 /// Has the application routing of Azure make the Secret.
@@ -26,6 +30,20 @@ pub enum Role {
     VerifyingBackendClient,
     /// The same as it was on IBM Cloud, which verifies where there is a CA: `ssl-services`.
     AlbClient,
+    /// An Istio gateway serves it to clients: `credentialName`.
+    GatewayServer,
+    /// The same, and the clients are verified with the CAs in it, unless there is a companion.
+    MutualGatewayServer,
+    /// An Istio gateway verifies clients with its CAs: the companion `-cacert` of a `credentialName`.
+    GatewayClientCa,
+    /// A Gateway of Gateway API serves it to clients: `certificateRefs`.
+    ListenerServer,
+    /// A Gateway of Gateway API verifies clients with its CAs: `caCertificateRefs`.
+    ListenerClientCa,
+    /// Another controller serves it to clients: Ambassador, AKO, OpenShift's router.
+    ControllerServer,
+    /// Ambassador verifies clients with the certificate in it: `ca_secret`.
+    HostClientCa,
     /// The sidecar serves it: `lasthop.dev/tls-secret`.
     SidecarServer,
     /// The sidecar verifies clients with its CAs: `lasthop.dev/client-ca-secret`.
@@ -42,12 +60,18 @@ impl Role {
     /// The forms of Secret that its reader understands; none where it reads no chain and key.
     pub fn forms(self) -> &'static [Form] {
         match self {
-            Self::IngressServer | Self::BackendClient | Self::VerifyingBackendClient => {
-                &[Form::Tls]
-            }
+            Self::IngressServer
+            | Self::BackendClient
+            | Self::VerifyingBackendClient
+            | Self::ListenerServer
+            | Self::ControllerServer => &[Form::Tls],
+            Self::GatewayServer | Self::MutualGatewayServer => &[Form::Tls, Form::Generic],
             Self::AlbClient => &[Form::AlbCerts],
             Self::SidecarServer | Self::SidecarUpstreamClient => &Form::ALL,
-            Self::IngressClientCa
+            Self::GatewayClientCa
+            | Self::HostClientCa
+            | Self::IngressClientCa
+            | Self::ListenerClientCa
             | Self::SidecarClientCa
             | Self::SidecarClientCrl
             | Self::SidecarUpstreamCa => &[],
@@ -56,7 +80,63 @@ impl Role {
 
     /// The keys under which the reader looks for CAs, where it knows fewer than the sidecar does.
     pub fn ca_keys(self) -> Option<&'static [&'static str]> {
-        matches!(self, Self::IngressClientCa).then_some(&["ca.crt"])
+        match self {
+            Self::IngressClientCa | Self::ListenerClientCa => Some(&["ca.crt"]),
+            Self::GatewayClientCa | Self::MutualGatewayServer => Some(&["cacert", "ca.crt"]),
+            Self::HostClientCa => Some(&["tls.crt"]),
+            _ => None,
+        }
+    }
+
+    /// Whether its reader takes any certificate for an anchor, also one that is no CA and stands for
+    /// itself alone: nginx, Envoy and Go do, the sidecar's library does not.
+    pub fn trusts_leaves(self) -> bool {
+        self.is_client()
+            || matches!(
+                self,
+                Self::IngressClientCa
+                    | Self::MutualGatewayServer
+                    | Self::GatewayClientCa
+                    | Self::ListenerClientCa
+                    | Self::HostClientCa
+            )
+    }
+
+    /// What the reader needs in the Secret, in words.
+    pub fn needs(self) -> &'static str {
+        match self {
+            Self::IngressServer | Self::ListenerServer | Self::ControllerServer => {
+                "`tls.crt` and `tls.key`"
+            }
+            Self::GatewayServer => "`tls.crt` and `tls.key`, or `cert` and `key`",
+            Self::MutualGatewayServer => {
+                "`tls.crt` and `tls.key`, or `cert` and `key`, and the CA of the clients"
+            }
+            Self::BackendClient => "`tls.crt` and `tls.key`, or `ca.crt`",
+            Self::VerifyingBackendClient => "`ca.crt`, and `tls.crt` and `tls.key` for mutual TLS",
+            Self::AlbClient => "`trusted.crt`, and `client.crt` and `client.key` for mutual TLS",
+            Self::SidecarServer | Self::SidecarUpstreamClient => {
+                "a certificate and its key, such as `tls.crt` and `tls.key`"
+            }
+            Self::SidecarUpstreamCa => "the CA of the next tier, such as `ca.crt`",
+            Self::IngressClientCa | Self::ListenerClientCa => "the CA of the clients, as `ca.crt`",
+            Self::GatewayClientCa => "the CA of the clients, as `cacert` or `ca.crt`",
+            Self::HostClientCa => "the CA of the clients, as `tls.crt`",
+            Self::SidecarClientCa => "the CA of the clients, such as `ca.crt`",
+            Self::SidecarClientCrl => "revocation lists, such as `ca.crl`",
+        }
+    }
+
+    /// Whether a controller serves it to clients of all kinds.
+    pub fn is_controller_server(self) -> bool {
+        matches!(
+            self,
+            Self::IngressServer
+                | Self::GatewayServer
+                | Self::MutualGatewayServer
+                | Self::ListenerServer
+                | Self::ControllerServer
+        )
     }
 
     /// Whether the reader presents the chain as a client, if there is one at all.
@@ -105,6 +185,9 @@ pub struct Reference {
 pub fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     let mut references = ingress::of(object, namespace);
     references.extend(ingress_annotations::of(object, namespace));
+    references.extend(istio_gateway::of(object, namespace));
+    references.extend(gateway_api::of(object, namespace));
+    references.extend(host::of(object, namespace));
     references.extend(pod::of(object, namespace));
     references
 }
@@ -122,7 +205,7 @@ pub fn maker_annotation(
     reference: &Reference,
     further: &[String],
 ) -> Option<String> {
-    if reference.role != Role::IngressServer {
+    if !matches!(reference.role, Role::IngressServer | Role::ListenerServer) {
         return None;
     }
     let annotations = object.annotations();
@@ -131,7 +214,9 @@ pub fn maker_annotation(
     let known = issuers.into_iter().filter(has);
     let acme = "kubernetes.io/tls-acme";
     let acme = (annotations.get(acme) == Some(&"true")).then_some(acme);
-    let known = known.chain(acme).filter(|_| !reference.hosts.is_empty());
+    let known = known
+        .chain(acme)
+        .filter(|_| !reference.hosts.is_empty() || reference.role == Role::ListenerServer);
     let platforms = ["cert.gardener.cloud/purpose", AZURE_KEY_VAULT].into_iter().filter(has);
     let further = further.iter().map(String::as_str).filter(has);
     let mut all = known.chain(platforms).chain(further);

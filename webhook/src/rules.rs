@@ -10,6 +10,8 @@ use crate::path::FieldPath;
 mod annotation_secret_name;
 pub(crate) mod bad_override;
 mod budget_used_up;
+mod certificate_names;
+pub(crate) mod copied_secret;
 mod could_not_look;
 mod credential;
 mod field_type;
@@ -18,6 +20,7 @@ mod host_not_covered;
 mod host_syntax;
 mod ingress_annotation_value;
 mod limit_range;
+mod mutual_without_ca;
 mod passthrough_unused;
 pub(crate) mod placeholder;
 mod plaintext_service;
@@ -25,6 +28,7 @@ mod proxy_ssl_name_key;
 mod proxy_ssl_verify_value;
 mod proxy_ssl_without_secret;
 mod public_ca_clients;
+mod reference_not_permitted;
 mod removed_api_version;
 mod resource_quota;
 mod rule_host_without_tls;
@@ -42,7 +46,9 @@ mod sidecar;
 mod sni_off;
 mod split_tls_item;
 mod ssl_services;
+mod string_data_over_data;
 mod tls_host_without_rule;
+mod tls_on_plaintext_port;
 mod verify_depth;
 mod verify_name_missing;
 mod wildcard_depth;
@@ -103,6 +109,8 @@ static RULES: &[&Rule] = &[
     &secret_in_use::RULE,
     &bad_override::RULE,
     &host_syntax::RULE,
+    &copied_secret::RULE,
+    &string_data_over_data::RULE,
     &proxy_ssl_verify_value::RULE,
     &annotation_secret_name::RULE,
     &proxy_ssl_name_key::RULE,
@@ -115,6 +123,10 @@ static RULES: &[&Rule] = &[
     &passthrough_unused::RULE,
     &secret_elsewhere::RULE,
     &ssl_services::RULE,
+    &mutual_without_ca::RULE,
+    &tls_on_plaintext_port::RULE,
+    &reference_not_permitted::RULE,
+    &certificate_names::RULE,
     &could_not_look::RULE,
     &budget_used_up::RULE,
     &public_ca_clients::RULE,
@@ -127,19 +139,25 @@ static RULES: &[&Rule] = &[
 
 /// The kinds that rules read, by group and kind. What else is among files is read for what it makes,
 /// or for its labels.
-const KINDS: [(&str, &str); 12] = [
+const KINDS: [(&str, &str); 18] = [
     ("", "Pod"),
     ("", "ReplicationController"),
     ("", "Secret"),
     ("", "Service"),
+    ("ako.vmware.com", "HostRule"),
     ("apps", "DaemonSet"),
     ("apps", "Deployment"),
     ("apps", "ReplicaSet"),
     ("apps", "StatefulSet"),
     ("batch", "CronJob"),
     ("batch", "Job"),
+    ("cert-manager.io", "Certificate"),
     ("extensions", "Ingress"),
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("getambassador.io", "Host"),
+    ("networking.istio.io", "Gateway"),
     ("networking.k8s.io", "Ingress"),
+    ("route.openshift.io", "Route"),
 ];
 
 /// Whether there are rules for the kind of `object`.

@@ -66,6 +66,8 @@ impl<T> From<Option<T>> for Sighting<T> {
 pub enum Listed {
     /// `networking.k8s.io` Ingresses.
     Ingresses,
+    /// `gateway.networking.k8s.io` ReferenceGrants.
+    Grants,
     /// Services.
     Services,
     /// `LimitRange` and `ResourceQuota`: what bounds containers.
@@ -154,11 +156,25 @@ impl Surroundings {
         }
     }
 
-    /// The objects of a namespace that name a Secret of it.
+    /// The objects that name a Secret: those of its namespace, and Istio Gateways of all namespaces.
     pub async fn readers(&self, namespace: &str, secret: &str) -> Sighting<Vec<Object>> {
         match self {
             Self::Cluster(cluster) => cluster.readers(namespace, secret).await,
             Self::Files(files) => Sighting::Found(files.readers(namespace, secret)),
+        }
+    }
+
+    /// The namespaces of the pods with all the labels of `selector`; none where there is no such pod.
+    pub async fn namespaces_of_pods(
+        &self,
+        selector: &BTreeMap<&str, &str>,
+    ) -> Sighting<BTreeSet<String>> {
+        if selector.is_empty() {
+            return Sighting::Missing;
+        }
+        match self {
+            Self::Cluster(cluster) => cluster.namespaces_of_pods(selector).await,
+            Self::Files(files) => Sighting::Found(files.namespaces_of_pods(selector)),
         }
     }
 

@@ -34,6 +34,11 @@ pub fn is_public_ca(authority: &Certificate) -> bool {
         || is_coming(&authority.issuer)
 }
 
+/// Whether a Mozilla root has this DER-encoded name.
+pub(crate) fn is_root_name(der: &[u8]) -> bool {
+    ROOTS.subjects.contains(contents(der))
+}
+
 /// The contents of a DER SEQUENCE: trust anchors are kept without its tag and length.
 fn contents(der: &[u8]) -> &[u8] {
     let header = match der.get(1) {

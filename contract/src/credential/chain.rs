@@ -1,6 +1,7 @@
 //! Order, names and validity of a certificate chain.
 
 use super::certificate::{Certificate, Purpose};
+use crate::client_policy::public_ca;
 use crate::problem::{Fault, Problem};
 
 /// A day in seconds.
@@ -39,12 +40,41 @@ pub(super) fn inspect(chain: &[Certificate], key: &str, problems: &mut Vec<Probl
     let mut pairs = chain.iter().zip(chain.iter().skip(1)).enumerate();
     if let Some((position, (issued, issuer))) = pairs.find(|(_, (it, next))| !it.names_issuer(next))
     {
-        report(Fault::ChainOrder {
-            position: position + 1,
-            subject: issuer.subject.clone(),
-            expected: issued.issuer.clone(),
+        let (position, subject) = (position + 1, issuer.subject.clone());
+        let is_the_same = issuer.spki() == leaf.spki();
+        report(if issuer.is_ca || issuer.version < 3 || is_the_same {
+            Fault::ChainOrder { position, subject, expected: issued.issuer.clone() }
+        } else {
+            Fault::SeveralLeaves { position, subject }
         });
+    } else if let Some(last) = chain.last().filter(|last| ends_too_early(last)) {
+        report(Fault::MissingIntermediate { issuer: last.issuer.clone() });
     }
+}
+
+/// Public CAs, which issue from intermediates alone, as they write their organisation.
+const PUBLIC_ISSUERS: [&str; 10] = [
+    "O=Amazon",
+    "O=DigiCert Inc",
+    "O=GlobalSign nv-sa",
+    "O=GoDaddy.com, Inc.",
+    "O=Google Trust Services",
+    "O=Google Trust Services LLC",
+    "O=Internet Security Research Group",
+    "O=Let's Encrypt",
+    "O=Sectigo Limited",
+    "O=ZeroSSL",
+];
+
+/// Whether behind `last` a certificate is missing: a public CA issued it, and under that name there is
+/// no root. Of a private CA nobody knows what its clients have.
+fn ends_too_early(last: &Certificate) -> bool {
+    let is_of = |issuer: &str| last.issuer.split(", ").any(|part| part == issuer);
+    // A comma in the organisation is a comma in the text.
+    let is_public = |issuer: &str| is_of(issuer) || last.issuer.contains(&format!("{issuer}, "));
+    !last.is_self_issued()
+        && PUBLIC_ISSUERS.iter().any(|issuer| is_public(issuer))
+        && !public_ca::is_root_name(last.issuer_der())
 }
 
 /// What is wrong with serving `leaf` as a server of TLS.

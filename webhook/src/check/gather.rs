@@ -1,5 +1,6 @@
 //! Looks up everything that an object refers to, once each, within bounds.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,8 @@ use super::{Mode, Subject};
 use crate::inject;
 use crate::object::{Object, Secret};
 use crate::reference::ingress_annotations::Backend;
-use crate::reference::{self, Reference};
+use crate::reference::{self, Reference, Role, Weight, certificate, istio_gateway};
+use crate::rules::copied_secret;
 use crate::surroundings::{Listed, Sighting, Surroundings};
 
 /// What was looked up around a subject.
@@ -31,6 +33,9 @@ pub(crate) const BUDGET_USED_UP: &str = "the review names more Secrets than one 
 
 /// Why a Secret is unknown that whoever asks may not read: it is the same whether it is there or not.
 const NOT_SHOWN: &str = "it is of another namespace, and who applies this may not read it";
+
+/// Why the Secrets of an Istio Gateway are unknown.
+const NO_PODS: &str = "no pod was found that has the labels of `spec.selector`";
 
 /// A Secret's namespace and name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -55,8 +60,11 @@ pub(super) async fn gather(
 ) -> Gathered {
     let looks = Looks::new(surroundings, mode);
     let namespace = looks.look(surroundings.namespace(&subject.namespace)).await;
-    let references = reference::of(&subject.object, &subject.namespace);
-    let before = subject.old.as_ref().map(|old| reference::of(old, &subject.namespace));
+    let references = looks.references(&subject.object, &subject.namespace).await;
+    let before = match &subject.old {
+        Some(old) => Some(looks.references(old, &subject.namespace).await),
+        None => None,
+    };
     let keys: BTreeSet<Key> =
         references.iter().chain(before.iter().flatten()).map(Key::of).collect();
     let seen = looks.all(subject, keys).await;
@@ -65,6 +73,7 @@ pub(super) async fn gather(
     let around = looks.around(subject).await;
     let behind = looks.behind(subject).await;
     let room = looks.room(subject).await;
+    let grants = looks.grants(subject, &references).await;
     let sidecar = Arc::new(mode.sidecar.clone());
     let scene = |object: &Object, references: Vec<Reference>| Scene {
         object: object.clone(),
@@ -86,6 +95,7 @@ pub(super) async fn gather(
         around: around.clone(),
         behind: behind.clone(),
         room: room.clone(),
+        grants: grants.clone(),
         sidecar: Arc::clone(&sidecar),
         now,
     };
@@ -194,6 +204,9 @@ impl<'a> Looks<'a> {
     /// One Secret; one of another namespace only for a person who may read it.
     async fn secret(&self, subject: &Subject, key: &Key) -> Sighting<Secret> {
         let Key { namespace, name } = key;
+        if namespace.is_empty() {
+            return Sighting::Unknown(NO_PODS.to_owned());
+        }
         if *namespace != subject.namespace {
             let may = self.surroundings.may_get_secret(&subject.requester, namespace, name);
             let shown = self.look(async { Sighting::Found(may.await) }).await;
@@ -210,8 +223,16 @@ impl<'a> Looks<'a> {
 
     async fn add_nearest(&self, subject: &Subject, seen: &mut BTreeMap<Key, Seen>) {
         for (key, seen) in seen {
-            // A name of another namespace is no business of who asks.
             let is_own = key.namespace == subject.namespace;
+            if !is_own && matches!(seen.secret, Sighting::Missing) && seen.maker.found().is_none() {
+                // The usual slip is that it was made beside what names it.
+                let found = self.surroundings.secret(&subject.namespace, &key.name);
+                seen.nearest = self.look(found).await.into_found().map(|_| Nearest {
+                    namespace: subject.namespace.clone(),
+                    name: key.name.clone(),
+                });
+            }
+            // Another name of another namespace is no business of who asks.
             if is_own && seen.secret.found().is_none() && seen.maker.found().is_none() {
                 let nearest =
                     self.surroundings.nearest_secret(&subject.requester, &key.namespace, &key.name);
@@ -221,13 +242,15 @@ impl<'a> Looks<'a> {
         }
     }
 
-    /// Where `subject` is a Secret: what makes it, looked for where it is an empty placeholder.
+    /// Where `subject` is a Secret: what makes it, looked for where it is an empty placeholder, or says
+    /// that cert-manager does.
     async fn own_maker(&self, subject: &Subject) -> Option<Sighting<Maker>> {
         let object = &subject.object;
         if !object.is("", "Secret") {
             return None;
         }
-        if !SeenSecret::new(Secret::read(object.clone())).is_placeholder() {
+        let is_marked = object.annotation(copied_secret::MARK).is_some();
+        if !is_marked && !SeenSecret::new(Secret::read(object.clone())).is_placeholder() {
             return Some(Sighting::Missing);
         }
         let names = BTreeSet::from([object.name()]);
@@ -252,6 +275,36 @@ impl<'a> Looks<'a> {
             return Sighting::Found(Vec::new());
         };
         self.look(self.surroundings.list(kind, &subject.namespace)).await
+    }
+
+    /// The references of an object; those of an Istio Gateway where its pods are.
+    async fn references(&self, object: &Object, namespace: &str) -> Vec<Reference> {
+        let references = reference::of(object, namespace);
+        let Some(selector) = istio_gateway::selector(object) else { return references };
+        if references.is_empty() {
+            return references;
+        }
+        let found = self.look(self.surroundings.namespaces_of_pods(&selector)).await;
+        istio_gateway::placed(references, &found.into_found().unwrap_or_default())
+    }
+
+    /// The ReferenceGrants beside the Secrets of other namespaces that a Gateway names.
+    async fn grants(
+        &self,
+        subject: &Subject,
+        references: &[Reference],
+    ) -> BTreeMap<String, Sighting<Vec<Object>>> {
+        let of_listener = |it: &&Reference| {
+            matches!(it.role, Role::ListenerServer | Role::ListenerClientCa)
+                && it.namespace != subject.namespace
+        };
+        let namespaces = references.iter().filter(of_listener).map(|it| it.namespace.clone());
+        let namespaces: BTreeSet<String> = namespaces.collect();
+        let looking = namespaces.into_iter().map(|namespace| async move {
+            let found = self.look(self.surroundings.list(Listed::Grants, &namespace)).await;
+            (namespace, found)
+        });
+        join_all(looking).await.into_iter().collect()
     }
 
     /// Where `subject` is an Ingress whose controller speaks TLS to the application: the sidecars that
@@ -290,33 +343,58 @@ impl<'a> Looks<'a> {
         self.look(self.surroundings.list(Listed::Limits, &subject.namespace)).await
     }
 
-    /// The places that name the Secret which `subject` is.
+    /// The places that name the Secret which `subject` is, or makes.
     async fn users(&self, subject: &Subject, mode: &Mode) -> Sighting<Vec<User>> {
-        let object = &subject.object;
-        if !object.is("", "Secret") || object.name().is_empty() {
+        let Some(secret) = certificate::subject_secret(&subject.object) else {
             return Sighting::Found(Vec::new());
+        };
+        let readers = self.look(self.surroundings.readers(&subject.namespace, secret)).await;
+        let readers = match readers {
+            Sighting::Found(readers) => readers,
+            Sighting::Missing => return Sighting::Missing,
+            Sighting::Unknown(why) => return Sighting::Unknown(why),
+        };
+        let mut pods: BTreeMap<BTreeMap<&str, &str>, BTreeSet<String>> = BTreeMap::new();
+        for selector in readers.iter().filter_map(istio_gateway::selector) {
+            if let Entry::Vacant(vacant) = pods.entry(selector) {
+                let found = self.look(self.surroundings.namespaces_of_pods(vacant.key())).await;
+                vacant.insert(found.into_found().unwrap_or_default());
+            }
         }
-        let readers = self.surroundings.readers(&subject.namespace, object.name());
-        let readers = self.look(readers).await;
-        readers.map(|readers| readers.iter().flat_map(|it| users(it, subject, mode)).collect())
+        // What is on its way out needs nothing any more.
+        let stay = readers.iter().filter(|reader| !reader.is_being_deleted());
+        let users = stay.flat_map(|reader| {
+            let namespace = match reader.namespace() {
+                "" => subject.namespace.as_str(),
+                own => own,
+            };
+            let mut references = reference::of(reader, namespace);
+            if let Some(namespaces) = istio_gateway::selector(reader).and_then(|it| pods.get(&it)) {
+                references = istio_gateway::placed(references, namespaces);
+            }
+            references.retain(|it| it.secret == secret && it.namespace == subject.namespace);
+            users(reader, namespace, references, (subject, mode))
+        });
+        Sighting::Found(users.collect())
     }
 }
 
-fn users(reader: &Object, subject: &Subject, mode: &Mode) -> Vec<User> {
-    // What is on its way out needs nothing any more.
-    if reader.is_being_deleted() {
-        return Vec::new();
-    }
-    let object = reader.reference(&subject.namespace);
-    let of_this = |reference: &Reference| {
-        reference.secret == subject.object.name() && reference.namespace == subject.namespace
+/// `reader` of `namespace` with each of its `references` to the Secret in question.
+fn users(
+    reader: &Object,
+    namespace: &str,
+    references: Vec<Reference>,
+    (subject, mode): (&Subject, &Mode),
+) -> Vec<User> {
+    let object = reader.reference(namespace);
+    let raw = Arc::new(reader.clone());
+    let user = |mut reference: Reference| {
+        // Else any tenant had a veto over the Secrets of another.
+        if namespace != subject.namespace {
+            reference.weight = Weight::Warns;
+        }
+        let maker = reference::maker_annotation(reader, &reference, &mode.maker_annotations);
+        User { object: object.clone(), raw: Arc::clone(&raw), reference, maker }
     };
-    reference::of(reader, &subject.namespace)
-        .into_iter()
-        .filter(of_this)
-        .map(|reference| {
-            let maker = reference::maker_annotation(reader, &reference, &mode.maker_annotations);
-            User { object: object.clone(), reference, maker }
-        })
-        .collect()
+    references.into_iter().map(user).collect()
 }

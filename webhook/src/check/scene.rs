@@ -1,5 +1,6 @@
 //! Everything that rules look at.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use lasthop_contract::credential::{self, Reading};
@@ -28,7 +29,8 @@ pub struct Scene {
     pub references: Vec<Sight>,
     /// Where the object is a Secret: what it holds, and what makes it if it is an empty placeholder.
     pub own: Option<Own>,
-    /// Where the object is a Secret: the places of other objects that name it.
+    /// Where the object is a Secret, or a Certificate that makes one: the places of other objects that
+    /// name it.
     pub users: Sighting<Vec<User>>,
     /// The namespace that it lives in, for the labels.
     pub home: Sighting<Object>,
@@ -41,6 +43,8 @@ pub struct Scene {
     /// Where the object asks for a sidecar: what its namespace has of
     /// `LimitRange` and `ResourceQuota`.
     pub room: Sighting<Vec<Object>>,
+    /// The ReferenceGrants of other namespaces whose Secrets a Gateway names.
+    pub grants: BTreeMap<String, Sighting<Vec<Object>>>,
     /// What holds for the sidecars of the pods that ask for one.
     pub sidecar: Arc<inject::Options>,
     /// The time, as Unix time in seconds.
@@ -76,7 +80,7 @@ impl Scene {
 pub struct Own {
     /// What it holds.
     pub secret: Arc<SeenSecret>,
-    /// What makes it, looked for where it is an empty placeholder.
+    /// What makes it, looked for where it is an empty placeholder or says that cert-manager does.
     pub maker: Sighting<Maker>,
 }
 
@@ -164,6 +168,8 @@ pub struct Nearest {
 pub struct User {
     /// The other object.
     pub object: ObjectRef,
+    /// The same, raw.
+    pub raw: Arc<Object>,
     /// Its place.
     pub reference: Reference,
     /// The annotation of it which says that something makes the Secret.

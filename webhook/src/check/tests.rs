@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::surroundings::{Completeness, Files};
 
+mod kinds;
 mod ratchet;
 
 const NOW: i64 = 1_800_000_000;

@@ -15,7 +15,7 @@ pub fn rules() -> String {
          in. This page is made by `lasthop explain --markdown > docs/rules.md`.\n\n\
          | codes | about |\n| --- | --- |\n\
          | LH1xx | what a Secret holds: the bytes of certificates, keys, CAs and revocation lists |\n\
-         | LH2xx | what names a Secret: Ingress `spec.tls` and annotations |\n\
+         | LH2xx | what names a Secret: Ingresses and their annotations, Gateways, Hosts, Certificates |\n\
          | LH3xx | lasthop's own annotations on pods and workloads |\n\
          | LH5xx | what the sidecar logs of connections that it refuses |\n\
          | LH9xx | what lasthop could not look at |\n",

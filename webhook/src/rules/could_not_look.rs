@@ -8,6 +8,7 @@ use crate::check::gather::BUDGET_USED_UP;
 use crate::check::{Scene, Setting, Sight};
 use crate::finding::Finding;
 use crate::path::FieldPath;
+use crate::reference::Role;
 use crate::surroundings::Sighting;
 
 pub(crate) static RULE: Rule = Rule {
@@ -40,6 +41,7 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     let Sighting::Unknown(why) = &sight.secret else { return None };
     let reference = &sight.reference;
     if why == BUDGET_USED_UP
+        || reference.role == Role::GatewayClientCa
         || sight.maker.found().is_some()
         || super::placeholder::is_placeholder(&reference.secret)
         || super::secret_name::fault(sight).is_some()
@@ -47,7 +49,11 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
         return None;
     }
     let (name, namespace) = (escape(&reference.secret), escape(&reference.namespace));
-    let message = format!("could not look at Secret `{name}` of namespace `{namespace}`: {why}");
+    let message = if namespace.is_empty() {
+        format!("could not look at Secret `{name}`: {why}")
+    } else {
+        format!("could not look at Secret `{name}` of namespace `{namespace}`: {why}")
+    };
     let path = reference.path.clone();
     match scene.setting {
         Setting::Review => {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Rule;
 use super::host_not_covered::{Coverage, coverage};
-use crate::check::{Own, Pair, Scene, SeenSecret, Setting, User};
+use crate::check::{Own, Pair, Scene, SeenSecret, Setting, Sight, User};
 use crate::finding::{Finding, Severity};
 use crate::reference::Role;
 
@@ -40,12 +40,15 @@ pub(super) fn judge(scene: &Scene) -> Vec<Finding> {
 fn judge_pair(scene: &Scene, pair: &Pair<'_>) -> Vec<Finding> {
     let reference = pair.reference;
     let name = escape(&reference.secret);
+    let unread = is_beside_a_companion(scene, pair);
     let tell = |problem: Problem| {
-        let severity = severity(&problem, pair, scene.now)?;
+        let is_ca = credential::CA_KEYS.contains(&problem.key.as_str());
+        let severity = severity(&problem, pair, scene.now).filter(|_| !(unread && is_ca))?;
         let message = format!("Secret `{name}`: {}", problem.message());
         let path = reference.path.clone();
         let finding = Finding::new(problem.code(), severity, scene.name(), path, message);
-        Some(finding.help(help(&problem, &reference.secret, &reference.namespace)))
+        let help = help(&problem, reference.role, (&reference.secret, &reference.namespace));
+        Some(finding.help(help))
     };
     problems(pair.seen, reference.role, scene.now)
         .into_iter()
@@ -60,7 +63,13 @@ fn judge_own(scene: &Scene, own: &Own) -> Vec<Finding> {
     for pair in scene.pairs() {
         let Some(user) = pair.user else { continue };
         for problem in problems(&own.secret, pair.reference.role, scene.now) {
-            let Some(severity) = severity(&problem, &pair, scene.now) else { continue };
+            let Some(mut severity) = severity(&problem, &pair, scene.now) else { continue };
+            // From here it is not to be seen whether a companion stands in for it.
+            if pair.reference.role == Role::MutualGatewayServer
+                && credential::CA_KEYS.contains(&problem.key.as_str())
+            {
+                severity = Severity::Warning;
+            }
             if is_told_elsewhere(&problem, &pair) {
                 continue;
             }
@@ -80,11 +89,9 @@ fn judge_own(scene: &Scene, own: &Own) -> Vec<Finding> {
     let tell = |(severity, problem, users): (Severity, Problem, Vec<&User>)| {
         let message = format!("{}{}", problem.message(), used_by(&users));
         let path = own.secret.secret.path(&problem.key);
-        Finding::new(problem.code(), severity, scene.name(), path, message).help(help(
-            &problem,
-            scene.object.name(),
-            &scene.namespace,
-        ))
+        let role = users.first().map_or(Role::IngressServer, |user| user.reference.role);
+        let help = help(&problem, role, (scene.object.name(), &scene.namespace));
+        Finding::new(problem.code(), severity, scene.name(), path, message).help(help)
     };
     worst.into_values().map(tell).collect()
 }
@@ -101,12 +108,20 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
         })
         .collect();
     match role {
-        Role::IngressServer | Role::SidecarServer => {
+        Role::IngressServer
+        | Role::SidecarServer
+        | Role::GatewayServer
+        | Role::MutualGatewayServer
+        | Role::ListenerServer
+        | Role::ControllerServer => {
             let reading = seen.reading();
             problems.extend(reading.problems.iter().cloned());
             problems.extend(reading.problems_at(now));
             let key = reading.form.unwrap_or(Form::Tls).chain_key();
             problems.extend(reading.leaf().and_then(|leaf| leaf.wrong_for_server(key)));
+            if role == Role::MutualGatewayServer && super::mutual_without_ca::holds_ca(seen) {
+                problems.extend(authority_problems(&secret.data, role, now));
+            }
         }
         Role::BackendClient | Role::VerifyingBackendClient | Role::AlbClient => {
             problems.extend(client_problems(seen, role, now));
@@ -119,7 +134,11 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
             }
         }
         Role::SidecarUpstreamClient => problems.extend(client_chain_problems(seen, now)),
-        Role::SidecarClientCa | Role::SidecarUpstreamCa => {
+        Role::GatewayClientCa
+        | Role::HostClientCa
+        | Role::ListenerClientCa
+        | Role::SidecarClientCa
+        | Role::SidecarUpstreamCa => {
             problems.extend(authority_problems(&secret.data, role, now));
         }
         Role::SidecarClientCrl => problems.extend(revocation_problems(&secret.data, now)),
@@ -132,20 +151,50 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
     problems
 }
 
+/// Where the contract looks for CAs first.
+const READ_UNDER: &str = "ca.crt";
+
+/// Whether the CAs in the Secret of a mutual server are not read, because its companion is there.
+fn is_beside_a_companion(scene: &Scene, pair: &Pair<'_>) -> bool {
+    let is_this = |sight: &&Sight| sight.reference == *pair.reference;
+    pair.reference.role == Role::MutualGatewayServer
+        && scene.references.iter().find(is_this).is_some_and(|sight| {
+            let companion = super::mutual_without_ca::companion(scene, sight);
+            companion.is_some_and(|it| it.secret.found().is_some())
+        })
+}
+
 /// What is wrong with the CAs, of which this reader sees those under the keys that it knows.
 fn authority_problems(data: &SecretData, role: Role, now: i64) -> Vec<Problem> {
     let seen: SecretData;
+    let mut under = READ_UNDER;
     let trust = match role.ca_keys() {
         None => credential::read_authorities(data),
         Some(keys) => {
-            let known = |key: &str| !credential::CA_KEYS.contains(&key) || keys.contains(&key);
-            let kept = data.iter().filter(|(key, _)| known(key));
-            seen = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+            // Of several the reader takes the first of its own; one without a value is none.
+            let key = keys.iter().find(|key| data.get(**key).is_some_and(|it| !it.is_empty()));
+            let key = key.or_else(|| keys.iter().find(|key| data.contains_key(**key)));
+            let others =
+                data.iter().filter(|(key, _)| !credential::CA_KEYS.contains(&key.as_str()));
+            let mut known: SecretData = others.map(|it| (it.0.clone(), it.1.clone())).collect();
+            if let Some((key, value)) = key.and_then(|key| Some((*key, data.get(*key)?))) {
+                under = key;
+                known.insert(READ_UNDER.to_owned(), value.clone());
+            } else {
+                under = keys.first().copied().unwrap_or(READ_UNDER);
+            }
+            seen = known;
             credential::read_authorities(&seen)
         }
     };
     let mut problems = trust.problems_at(now);
     problems.extend(trust.problems);
+    for problem in problems.iter_mut().filter(|it| it.key == READ_UNDER) {
+        under.clone_into(&mut problem.key);
+        if let Fault::KeyMissing { found, .. } = &mut problem.fault {
+            *found = data.keys().cloned().collect();
+        }
+    }
     problems
 }
 
@@ -220,6 +269,15 @@ fn severity(problem: &Problem, pair: &Pair<'_>, now: i64) -> Option<Severity> {
         (Gravity::Fatal, Fault::NotYetValid { not_before, .. }) if not_before - now < 3600 => {
             Severity::Warning
         }
+        (Gravity::Fatal, Fault::NoCaInBundle) if pair.reference.role.trusts_leaves() => {
+            Severity::Warning
+        }
+        // ingress-nginx goes on without verification then, Traefik with the roots of its system.
+        (Gravity::Fatal, Fault::KeyMissing { .. })
+            if pair.reference.role == Role::VerifyingBackendClient && problem.key == "ca.crt" =>
+        {
+            Severity::Warning
+        }
         (Gravity::Fatal, _) if pair.only_warns() => Severity::Warning,
         (Gravity::Fatal, _) => Severity::Error,
     };
@@ -241,16 +299,23 @@ fn severity_unused(problem: &Problem, own: &Own) -> Option<Severity> {
 /// with libraries that have no notion of a CN.
 fn is_covered_by_common_name(pair: &Pair<'_>) -> bool {
     let Some(leaf) = pair.seen.reading().leaf() else { return false };
-    pair.reference.role == Role::IngressServer
+    pair.reference.role.is_controller_server()
         && pair.reference.hosts.iter().all(|at| {
             matches!(coverage(leaf, &at.host), Coverage::Covered | Coverage::ByCommonName)
         })
 }
 
 /// The contract's words, with the Secret's name and namespace in its commands.
-fn help(problem: &Problem, name: &str, namespace: &str) -> String {
+fn help(problem: &Problem, role: Role, (name, namespace): (&str, &str)) -> String {
     let (name, namespace) = (escape(name), escape(namespace));
-    let help = problem.help();
+    let is_missing = matches!(problem.fault, Fault::KeyMissing { .. });
+    let help = if is_missing && role == Role::HostClientCa {
+        "Ambassador reads the CA under `tls.crt`: make it with `kubectl create secret generic NAME \
+         --from-file=tls.crt=FILE`"
+            .to_owned()
+    } else {
+        problem.help()
+    };
     let named = |help: String, kind: &str| {
         help.replace(
             &format!("kubectl create secret {kind} NAME"),

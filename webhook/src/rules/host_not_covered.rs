@@ -9,7 +9,7 @@ use lasthop_contract::text::{escape, list};
 use super::Rule;
 use crate::check::{Pair, Scene, Setting};
 use crate::finding::Finding;
-use crate::reference::HostAt;
+use crate::reference::{HostAt, Role};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(204),
@@ -83,9 +83,19 @@ pub(super) fn uncovered(
         let hosts = pair.reference.hosts.iter();
         let hosts = hosts.filter(|at| super::host_syntax::is_host(&at.host));
         let hosts = hosts.filter(|at| coverage(certificate, &at.host) == wanted);
+        // A Gateway or Host for `*.example.com` stands for all that routes add below it.
+        let is_filter = pair.reference.role != Role::IngressServer;
+        let hosts = hosts.filter(|at| !(is_filter && holds_some(certificate, &at.host)));
         findings.extend(hosts.map(|at| tell(&pair, certificate, at)));
     }
     findings
+}
+
+/// Whether the certificate is for some host below a wildcard.
+fn holds_some(certificate: &Certificate, wildcard: &str) -> bool {
+    let wildcard = wildcard.to_ascii_lowercase();
+    let Some(parent) = wildcard.strip_prefix('*') else { return false };
+    certificate.dns_names().any(|name| name.ends_with(parent))
 }
 
 fn judge(scene: &Scene) -> Vec<Finding> {

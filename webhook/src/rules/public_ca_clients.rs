@@ -1,18 +1,20 @@
 //! LH312: a public CA whose holders are not told apart.
 
 use lasthop_contract::annotation as name;
-use lasthop_contract::client_policy::{ClientPolicy, PolicyError};
-use lasthop_contract::credential;
+use lasthop_contract::client_policy::{ClientPolicy, PolicyError, is_public_ca};
+use lasthop_contract::credential::{self, CA_KEYS};
+use lasthop_contract::problem::{Fault, Problem};
+use lasthop_contract::text::escape;
 
 use super::Rule;
-use crate::check::Scene;
-use crate::finding::Finding;
+use crate::check::{Scene, SeenSecret, Setting};
+use crate::finding::{Finding, Severity};
 use crate::inject::annotations::Terminate;
 use crate::inject::annotations::values::CaSource;
 use crate::inject::{self, code};
 use crate::object::Object;
 use crate::path::FieldPath;
-use crate::reference::Role;
+use crate::reference::{Reference, Role};
 
 pub(crate) static RULE: Rule = Rule {
     code: code::PUBLIC_CA,
@@ -34,31 +36,80 @@ metadata:
 };
 
 fn judge(scene: &Scene) -> Vec<Finding> {
-    let Some((prefix, pod)) = inject::pod_of(&scene.object) else { return Vec::new() };
-    let Some((_, request)) = inject::service::request_of(&scene.object) else { return Vec::new() };
     let mut findings = Vec::new();
     for sight in &scene.references {
         let Some(seen) = sight.secret.found() else { continue };
-        if sight.reference.role != Role::SidecarClientCa {
-            continue;
+        let errors = too_wide(&scene.object, &sight.reference, seen);
+        if errors.is_empty() {
+            findings.extend(notice(scene, &sight.reference, seen));
         }
-        let authorities = credential::read_authorities(&seen.secret.data).authorities;
-        for listener in &request.listeners {
-            let Some(clients) = &listener.clients else { continue };
-            if clients.ca != CaSource::Secret(sight.reference.secret.clone()) {
-                continue;
+        for (path, error) in errors {
+            findings.push(finding(scene, path, &error.to_string()));
+        }
+    }
+    // From the side of the Secret; among files it is told where the clients are named.
+    if let (Some(own), Setting::Review) = (&scene.own, scene.setting) {
+        for user in scene.users.found().into_iter().flatten() {
+            for (path, error) in too_wide(&user.raw, &user.reference, &own.secret) {
+                let message = format!("{error}, which {} says at `{path}`", user.object);
+                let data = &own.secret.secret.data;
+                let key = CA_KEYS.into_iter().find(|key| data.contains_key(*key));
+                let place = own.secret.secret.path(key.unwrap_or("ca.crt"));
+                let mut finding = finding(scene, place, &message).about(user.object.clone());
+                if own.secret.secret.written_by().is_some() {
+                    finding.severity = Severity::Warning;
+                }
+                findings.push(finding);
             }
-            let errors =
-                ClientPolicy::too_wide_for_public_ca(&authorities, &clients.allowed.clients);
-            let path = prefix.join(&allowed_at(&pod, listener));
-            findings.extend(errors.iter().map(|error| finding(scene, path.clone(), error)));
         }
     }
     findings
 }
 
-fn finding(scene: &Scene, path: FieldPath, error: &PolicyError) -> Finding {
-    RULE.error(scene, path, error.to_string())
+/// LH135: a public CA whose holders are told apart, which is right and worth knowing.
+fn notice(scene: &Scene, reference: &Reference, seen: &SeenSecret) -> Option<Finding> {
+    if reference.role != Role::SidecarClientCa {
+        return None;
+    }
+    let authorities = credential::read_authorities(&seen.secret.data).authorities;
+    let public = authorities.iter().find(|authority| is_public_ca(authority))?;
+    let fault = Fault::PublicCa { subject: public.subject.clone() };
+    let problem = Problem::new(public.found_in(), fault);
+    let message = format!("Secret `{}`: {}", escape(&reference.secret), problem.message());
+    let path = reference.path.clone();
+    let severity = Severity::Info;
+    let finding = Finding::new(problem.code(), severity, scene.name(), path, message);
+    Some(finding.help(problem.help()))
+}
+
+/// The listeners of `object` that verify clients with the CAs of `seen`, which are public, and name
+/// the clients too broadly.
+fn too_wide(
+    object: &Object,
+    reference: &Reference,
+    seen: &SeenSecret,
+) -> Vec<(FieldPath, PolicyError)> {
+    let wanted = CaSource::Secret(reference.secret.clone());
+    let Some((prefix, pod)) = inject::pod_of(object) else { return Vec::new() };
+    let Some((_, request)) = inject::service::request_of(object) else { return Vec::new() };
+    if reference.role != Role::SidecarClientCa {
+        return Vec::new();
+    }
+    let authorities = credential::read_authorities(&seen.secret.data).authorities;
+    let mut errors = Vec::new();
+    for listener in &request.listeners {
+        let Some(clients) = listener.clients.as_ref().filter(|it| it.ca == wanted) else {
+            continue;
+        };
+        let path = prefix.join(&allowed_at(&pod, listener));
+        let of_it = ClientPolicy::too_wide_for_public_ca(&authorities, &clients.allowed.clients);
+        errors.extend(of_it.into_iter().map(|error| (path.clone(), error)));
+    }
+    errors
+}
+
+fn finding(scene: &Scene, path: FieldPath, message: &str) -> Finding {
+    RULE.error(scene, path, message)
         .help("name every client: `dns:alb.example.com`, `uri:`, `ip:`, `sha256:` or `spki:`")
         .safety()
 }

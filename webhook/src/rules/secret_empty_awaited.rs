@@ -32,8 +32,10 @@ fn judge(scene: &Scene) -> Vec<Finding> {
             let mut finding =
                 pair.finding(scene, &RULE, (&pair.reference.path, "tls.crt"), &message);
             finding.severity = Severity::Warning;
-            finding
-                .help("something is to fill it; `kubectl describe certificate` says how far it is")
+            finding.help(format!(
+                "something is to fill it; its reader needs {}",
+                pair.reference.role.needs()
+            ))
         })
         .collect()
 }

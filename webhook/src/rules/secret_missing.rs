@@ -42,6 +42,8 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     let (name, namespace) = (escape(&reference.secret), escape(&reference.namespace));
     if super::placeholder::is_placeholder(&reference.secret)
         || super::secret_name::fault(sight).is_some()
+        // The rule mutual-without-ca knows whether it has to be there.
+        || reference.role == Role::GatewayClientCa
     {
         return None;
     }
@@ -82,9 +84,10 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     let finding = finding.help(help(scene, sight));
     match (&sight.nearest, reference.path.steps().last()) {
         (Some(Nearest { namespace, name }), Some(Step::Key(field)))
-            if *namespace == reference.namespace && field == "secretName" =>
+            if *namespace == reference.namespace
+                && matches!(field.as_str(), "secretName" | "credentialName") =>
         {
-            Some(finding.suggest(format!("secretName: {}", escape(name))))
+            Some(finding.suggest(format!("{field}: {}", escape(name))))
         }
         _ => Some(finding),
     }
@@ -93,9 +96,12 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
 /// The kind and the contents of a Secret for this role, as `kubectl create secret` takes them.
 fn creation(role: Role, name: &str) -> (String, &'static str) {
     match role {
-        Role::IngressServer | Role::SidecarServer | Role::SidecarUpstreamClient => {
-            (format!("tls {name}"), "--cert=FILE --key=FILE")
-        }
+        Role::IngressServer
+        | Role::SidecarServer
+        | Role::SidecarUpstreamClient
+        | Role::GatewayServer
+        | Role::ListenerServer
+        | Role::ControllerServer => (format!("tls {name}"), "--cert=FILE --key=FILE"),
         Role::BackendClient | Role::VerifyingBackendClient => (
             format!("generic {name}"),
             "--from-file=tls.crt=FILE --from-file=tls.key=FILE --from-file=ca.crt=FILE",
@@ -104,9 +110,16 @@ fn creation(role: Role, name: &str) -> (String, &'static str) {
             format!("generic {name}"),
             "--from-file=client.crt=FILE --from-file=client.key=FILE --from-file=trusted.crt=FILE",
         ),
-        Role::IngressClientCa | Role::SidecarClientCa | Role::SidecarUpstreamCa => {
-            (format!("generic {name}"), "--from-file=ca.crt=FILE")
-        }
+        Role::MutualGatewayServer => (
+            format!("generic {name}"),
+            "--from-file=cert=FILE --from-file=key=FILE --from-file=cacert=FILE",
+        ),
+        Role::HostClientCa => (format!("generic {name}"), "--from-file=tls.crt=FILE"),
+        Role::GatewayClientCa
+        | Role::ListenerClientCa
+        | Role::IngressClientCa
+        | Role::SidecarClientCa
+        | Role::SidecarUpstreamCa => (format!("generic {name}"), "--from-file=ca.crt=FILE"),
         Role::SidecarClientCrl => (format!("generic {name}"), "--from-file=ca.crl=FILE"),
     }
 }
@@ -118,6 +131,13 @@ fn help(scene: &Scene, sight: &Sight) -> String {
     match &sight.nearest {
         Some(near) if near.namespace == reference.namespace => {
             format!("did you mean `{}`?", escape(&near.name))
+        }
+        Some(near) if near.namespace == scene.namespace => {
+            let (here, near) = (escape(&near.namespace), escape(&near.name));
+            format!(
+                "there is `{near}` in namespace `{here}`, but it is read from namespace `{namespace}`: \
+                 create it there"
+            )
         }
         Some(near) => {
             let (there, near) = (escape(&near.namespace), escape(&near.name));

@@ -15,7 +15,7 @@ use super::makers::{self, MAKERS};
 use super::{Collection, Listed, Sighting};
 use crate::check::Requester;
 use crate::object::{Object, ObjectRef, Secret};
-use crate::reference;
+use crate::reference::{self, istio_gateway};
 use crate::telemetry::{LookupOutcome, Metrics};
 
 mod api_server;
@@ -36,6 +36,42 @@ pub enum NameSource {
     /// do so is the right to read them all.
     Listed,
 }
+
+/// Custom resources that name Secrets of their own namespace.
+static READERS: [Collection; 4] = [
+    Collection {
+        group: "ako.vmware.com",
+        versions: &["v1beta1", "v1alpha1"],
+        resource: "hostrules",
+        kind: "HostRule",
+    },
+    Collection {
+        group: "gateway.networking.k8s.io",
+        versions: &["v1", "v1beta1"],
+        resource: "gateways",
+        kind: "Gateway",
+    },
+    Collection {
+        group: "getambassador.io",
+        versions: &["v3alpha1", "v2"],
+        resource: "hosts",
+        kind: "Host",
+    },
+    Collection {
+        group: "route.openshift.io",
+        versions: &["v1"],
+        resource: "routes",
+        kind: "Route",
+    },
+];
+
+/// Istio's Gateways, which name Secrets of wherever their pods are.
+static ISTIO_GATEWAYS: Collection = Collection {
+    group: "networking.istio.io",
+    versions: &["v1", "v1beta1", "v1alpha3"],
+    resource: "gateways",
+    kind: "Gateway",
+};
 
 /// A live cluster, cheap to clone.
 #[derive(Clone)]
@@ -63,6 +99,16 @@ fn collections(kind: Listed) -> &'static [Collection] {
                     collection("", "limitranges", "LimitRange"),
                     collection("", "resourcequotas", "ResourceQuota"),
                 ]
+            }
+        }
+        Listed::Grants => {
+            const {
+                &[Collection {
+                    group: "gateway.networking.k8s.io",
+                    versions: &["v1", "v1beta1"],
+                    resource: "referencegrants",
+                    kind: "ReferenceGrant",
+                }]
             }
         }
         Listed::Services => const { &[collection("", "services", "Service")] },
@@ -125,11 +171,42 @@ impl Cluster {
         self.told(try_join_all(lists).await.map(|lists| lists.concat()))
     }
 
+    /// The namespaces of the pods with all the labels of `selector`. Of the pods nothing else is asked
+    /// for than their metadata.
+    pub(super) async fn namespaces_of_pods(
+        &self,
+        selector: &BTreeMap<&str, &str>,
+    ) -> Sighting<BTreeSet<String>> {
+        // What no label can be is no label of a pod, and no part of a path.
+        let is_plain = |text: &&str| {
+            text.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/'))
+        };
+        if !selector.iter().all(|(key, value)| is_plain(key) && is_plain(value)) {
+            return Sighting::Missing;
+        }
+        let terms: Vec<String> = selector
+            .iter()
+            .map(|(key, value)| format!("{}%3D{value}", key.replace('/', "%2F")))
+            .collect();
+        let found = self.api.namespaces("/api/v1/pods", &terms.join("%2C")).await;
+        self.told(found).map(|found| found.into_iter().collect())
+    }
+
     /// The objects of a collection in a namespace. A custom resource that is not installed has none.
     async fn list_one(
         &self,
         collection: &Collection,
         namespace: &str,
+    ) -> Result<Vec<Object>, ApiError> {
+        self.list_under(collection, &format!("namespaces/{namespace}/")).await
+    }
+
+    /// The same under `place`: a namespace with a slash behind it, or nothing for all of them.
+    async fn list_under(
+        &self,
+        collection: &Collection,
+        place: &str,
     ) -> Result<Vec<Object>, ApiError> {
         let Collection { group, versions, resource, kind } = collection;
         for version in *versions {
@@ -137,7 +214,7 @@ impl Cluster {
                 "" => ("api", (*version).to_owned()),
                 group => ("apis", format!("{group}/{version}")),
             };
-            let path = format!("/{root}/{version}/namespaces/{namespace}/{resource}");
+            let path = format!("/{root}/{version}/{place}{resource}");
             match self.api.list(&path, &version, kind).await {
                 Err(ApiError::Missing) => {}
                 answer => return answer,
@@ -195,14 +272,21 @@ impl Cluster {
         answered.found().is_some_and(|it| it.0.pointer("/status/allowed") == Some(&json!(true)))
     }
 
-    /// The objects of a namespace that name a Secret of it.
+    /// The objects that name a Secret: those of its namespace, and Istio Gateways wherever they are.
     pub(super) async fn readers(&self, namespace: &str, secret: &str) -> Sighting<Vec<Object>> {
+        if !is_name(namespace) {
+            return Sighting::Found(Vec::new());
+        }
         let mut readers = Vec::new();
-        let (ingresses, workloads) = futures_util::join!(
+        let customs = READERS.iter().map(|it| self.list_one(it, namespace));
+        let (ingresses, workloads, customs, gateways) = futures_util::join!(
             self.list(Listed::Ingresses, namespace),
             self.list(Listed::Workloads, namespace),
+            try_join_all(customs),
+            self.list_under(&ISTIO_GATEWAYS, ""),
         );
-        for sighting in [ingresses, workloads] {
+        let customs = self.told(customs.map(|lists| lists.concat()));
+        for sighting in [ingresses, workloads, customs, self.told(gateways)] {
             match sighting {
                 Sighting::Found(objects) => readers.extend(objects),
                 Sighting::Missing => {}
@@ -211,7 +295,10 @@ impl Cluster {
         }
         readers.retain(|reader| {
             let references = reference::of(reader, namespace);
-            references.iter().any(|it| it.secret == secret && it.namespace == namespace)
+            let is_placed_by_pods = istio_gateway::selector(reader).is_some();
+            references
+                .iter()
+                .any(|it| it.secret == secret && (is_placed_by_pods || it.namespace == namespace))
         });
         Sighting::Found(readers)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{Listed, Sighting, makers};
 use crate::object::{Object, ObjectRef, Secret};
-use crate::reference;
+use crate::reference::{self, gateway_api, istio_gateway};
 
 /// Whether documents are all there is, or a part of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,6 +99,7 @@ impl Files {
                     Listed::Limits => {
                         document.is("", "LimitRange") || document.is("", "ResourceQuota")
                     }
+                    Listed::Grants => document.is(gateway_api::GROUP, "ReferenceGrant"),
                     Listed::Services => document.is("", "Service"),
                     Listed::Workloads => {
                         matches!(document.group(), "apps" | "batch")
@@ -106,7 +107,17 @@ impl Files {
                     }
                 }
         };
-        Sighting::Found(self.index.documents.iter().filter(of_kind).cloned().collect())
+        let found: Vec<Object> = self.index.documents.iter().filter(of_kind).cloned().collect();
+        // A grant is kept with the Secret, often in files of other people.
+        if kind == Listed::Grants && found.is_empty() {
+            return self.absent();
+        }
+        Sighting::Found(found)
+    }
+
+    /// The namespaces of the pods, and of the workloads whose pods, have all these labels.
+    pub(super) fn namespaces_of_pods(&self, selector: &BTreeMap<&str, &str>) -> BTreeSet<String> {
+        namespaces_of_pods(&self.index.documents, selector)
     }
 
     /// The names of the Secrets in a namespace.
@@ -158,10 +169,28 @@ impl Files {
     }
 }
 
+fn namespaces_of_pods(documents: &[Object], selector: &BTreeMap<&str, &str>) -> BTreeSet<String> {
+    let is_meant = |document: &&Object| {
+        crate::inject::pod_of(document).is_some_and(|(_, pod)| {
+            let labels = pod.labels();
+            selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+        })
+    };
+    let namespaces = documents.iter().filter(is_meant).map(Object::namespace);
+    namespaces.filter(|namespace| !namespace.is_empty()).map(str::to_owned).collect()
+}
+
 fn readers(documents: &[Object]) -> BTreeMap<Named, Vec<usize>> {
     let mut readers: BTreeMap<Named, Vec<usize>> = BTreeMap::new();
+    let mut pods: BTreeMap<BTreeMap<&str, &str>, BTreeSet<String>> = BTreeMap::new();
     for (position, document) in documents.iter().enumerate() {
-        for reference in reference::of(document, document.namespace()) {
+        let mut references = reference::of(document, document.namespace());
+        if let Some(selector) = istio_gateway::selector(document).filter(|it| !it.is_empty()) {
+            let found = |selector: &_| namespaces_of_pods(documents, selector);
+            let namespaces = pods.entry(selector).or_insert_with_key(found);
+            references = istio_gateway::placed(references, namespaces);
+        }
+        for reference in references {
             let positions = readers.entry((reference.namespace, reference.secret)).or_default();
             if positions.last() != Some(&position) {
                 positions.push(position);

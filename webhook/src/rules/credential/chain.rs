@@ -7,6 +7,31 @@ use super::bytes::page;
 
 pub(super) static PAGES: &[Rule] = &[
     page(
+        Code(137),
+        "missing-intermediate",
+        "the chain of a public CA ends before its root",
+        "Public CAs issue from intermediates, which the server has to send along. Browsers fetch what is \
+         missing or remember it from elsewhere, so the mistake shows in curl, Go and Java alone: \"unable \
+         to get local issuer certificate\", \"certificate signed by unknown authority\".",
+        (
+            "$ kubectl create secret tls shop-tls --cert=cert.pem --key=privkey.pem # not fullchain.pem",
+            "Take the file with the whole chain: `kubectl create secret tls NAME --cert=fullchain.pem \
+             --key=privkey.pem`.",
+        ),
+    ),
+    page(
+        Code(138),
+        "several-leaves",
+        "the chain holds the certificate of another server",
+        "A chain is one server's certificate and its issuers. A second server's is sent along and serves \
+         nobody: which certificate a client gets does not depend on what else is in the file.",
+        (
+            "$ cat shop.crt blog.crt intermediate.crt > tls.crt",
+            "Make a Secret for each, and name both: in `spec.tls` an item a host, for the sidecar \
+             `lasthop.dev/tls-secret: shop-tls,blog-tls`.",
+        ),
+    ),
+    page(
         Code(115),
         "key-mismatch",
         "the private key is not the one of the certificate",

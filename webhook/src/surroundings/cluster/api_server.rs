@@ -139,13 +139,25 @@ impl ApiServer {
     ///
     /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches>
     pub async fn names(&self, path: &str) -> Result<Vec<String>, ApiError> {
-        let kind = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
         let path = format!("{path}?limit={MOST_OBJECTS}");
+        self.metadata(path, "/metadata/name").await
+    }
+
+    /// The namespaces of the objects in the collection `path` with the labels of `selector`, which is
+    /// percent-encoded.
+    pub async fn namespaces(&self, path: &str, selector: &str) -> Result<Vec<String>, ApiError> {
+        let path = format!("{path}?limit={MOST_OBJECTS}&labelSelector={selector}");
+        self.metadata(path, "/metadata/namespace").await
+    }
+
+    /// One text of the metadata of each object in a collection.
+    async fn metadata(&self, path: String, pointer: &str) -> Result<Vec<String>, ApiError> {
+        let kind = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
         let request = Request::get(path).header(header::ACCEPT, kind);
         let list = self.answer(request, Vec::new()).await?;
         let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
-        let names = items.filter_map(|item| item.pointer("/metadata/name")?.as_str());
-        Ok(names.map(str::to_owned).collect())
+        let texts = items.filter_map(|item| item.pointer(pointer)?.as_str());
+        Ok(texts.map(str::to_owned).collect())
     }
 
     /// Creates `object` under the collection `path`; [`ApiError::Conflict`] where it is there.

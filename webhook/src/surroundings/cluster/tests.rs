@@ -121,11 +121,14 @@ async fn the_rights_are_those_of_the_requests() {
     let person = Requester { name: "jane".to_owned(), ..Requester::default() };
     cluster.secret("shop", "web-tls").await;
     cluster.namespace("shop").await;
-    for kind in [Listed::Ingresses, Listed::Limits, Listed::Services, Listed::Workloads] {
+    for kind in
+        [Listed::Ingresses, Listed::Grants, Listed::Limits, Listed::Services, Listed::Workloads]
+    {
         cluster.list(kind, "shop").await;
     }
     cluster.secret_names("shop").await;
     cluster.readers("shop", "web-tls").await;
+    cluster.namespaces_of_pods(&BTreeMap::from([("istio", "ingressgateway")])).await;
     cluster.makers("shop", &BTreeSet::from(["web-tls"])).await;
     cluster.may_get_secret(&person, "shop", "web-tls").await;
     Versions::of(&api).await.unwrap();

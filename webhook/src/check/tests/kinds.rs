@@ -1,0 +1,130 @@
+//! Gateways, Hosts and annotations: where their Secrets are looked for, and who may know of it.
+
+use super::*;
+
+fn object(api_version: &str, kind: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": api_version, "kind": kind,
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
+    })
+}
+
+fn gateway(version: &str, mode: &str) -> Value {
+    let version = format!("networking.istio.io/{version}");
+    object(
+        &version,
+        "Gateway",
+        &json!({"selector": {"istio": "edge"}, "servers": [{
+            "port": {"number": 443, "protocol": "HTTPS"},
+            "tls": {"mode": mode, "credentialName": "web-tls"},
+            "hosts": ["a.example"],
+        }]}),
+    )
+}
+
+fn pod(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "edge", "namespace": namespace, "labels": {"istio": "edge"}},
+    })
+}
+
+fn elsewhere(secret: Value) -> Value {
+    with(secret, "/metadata", "namespace", json!("edge"))
+}
+
+fn with_client_secret(name: &str) -> Value {
+    let annotation = "nginx.ingress.kubernetes.io/proxy-ssl-secret";
+    annotated(ingress(&json!([])), annotation, name)
+}
+
+#[test]
+fn an_istio_gateway_looks_where_its_pods_are() {
+    let here = secret("web-tls", &["a.example"]);
+    let there = elsewhere(here.clone());
+    let at = "spec.servers[0].tls.credentialName";
+    let missing = [format!("error LH201 {at}")];
+    assert_eq!(create(gateway("v1", "SIMPLE")).among([&pod("edge"), &here]).told(), missing);
+    assert_eq!(create(gateway("v1", "SIMPLE")).among([&pod("edge"), &there]).told(), NOTHING);
+    let wrong = elsewhere(secret("web-tls", &["b.example"]));
+    let told = create(gateway("v1beta1", "SIMPLE")).among([&pod("edge"), &wrong]).told();
+    assert_eq!(told, ["error LH204 spec.servers[0].hosts[0]"]);
+    // Nobody knows where they are; and of a version of tomorrow nothing is read.
+    let nowhere = create(gateway("v1", "SIMPLE")).among([&there]).told();
+    assert_eq!(nowhere, [format!("warning LH901 {at}")]);
+    assert_eq!(create(gateway("v2", "SIMPLE")).among([&pod("edge")]).told(), NOTHING);
+    let mutual = create(gateway("v1", "MUTUAL")).among([&pod("edge"), &there]).told();
+    assert_eq!(mutual, [format!("error LH240 {at}")]);
+}
+
+#[test]
+fn a_gateway_has_no_veto_over_the_secrets_of_another_namespace() {
+    let old = elsewhere(secret("web-tls", &["a.example"]));
+    let new = elsewhere(secret("web-tls", &["b.example"]));
+    let mut asked = update(old, new).among([&pod("edge"), &gateway("v1", "SIMPLE")]);
+    asked.subject.namespace = "edge".to_owned();
+    let judgement = asked.judged();
+    assert!(!judgement.refuses());
+    assert_eq!(judgement.findings[0].code.to_string(), "LH204");
+    assert!(judgement.findings[0].message.contains("Gateway shop/web"));
+}
+
+#[test]
+fn a_host_is_a_reader_like_an_ingress() {
+    let spec = json!({"hostname": "a.example", "tlsSecret": {"name": "web-tls"}});
+    let host = object("getambassador.io/v3alpha1", "Host", &spec);
+    let good = secret("web-tls", &["a.example"]);
+    assert_eq!(create(host.clone()).told(), ["error LH201 spec.tlsSecret.name"]);
+    assert_eq!(create(host.clone()).among([&good]).told(), NOTHING);
+    let bad = secret("web-tls", &["b.example"]);
+    let told = update(good, bad).among([&host]).told();
+    assert_eq!(told, ["error LH204 stringData[tls.crt]"]);
+}
+
+#[test]
+fn of_another_namespace_a_program_learns_nothing_and_a_person_is_only_warned() {
+    let there = elsewhere(secret("client", &["client"]));
+    let told = |name: &str, who: &str| {
+        let asked = create(with_client_secret(name)).among([&there]).by(who);
+        let findings = asked.judged().findings.into_iter();
+        findings
+            .map(|it| (it.severity, format!("{} {}: {}", it.code, it.path, it.message)))
+            .collect::<Vec<_>>()
+    };
+    let program = "system:serviceaccount:flux-system:kustomize-controller";
+    let of_program =
+        |name: &str| format!("{:?}", told(&format!("edge/{name}"), program)).replace(name, "NAME");
+    assert_eq!(of_program("client"), of_program("nobody"));
+    let person = told("edge/nobody", "jane");
+    assert!(person.iter().all(|(severity, _)| *severity == Severity::Warning), "{person:?}");
+    assert!(person.iter().any(|(_, line)| line.contains("LH201")), "{person:?}");
+    assert!(told("edge/client", "jane").iter().all(|(_, line)| line.contains("LH230")));
+}
+
+#[test]
+fn an_annotation_of_a_class_that_does_not_read_it_is_nothing() {
+    let of_class = |class: &str| {
+        with(with_client_secret("shop/nobody"), "/spec", "ingressClassName", json!(class))
+    };
+    let at = "metadata.annotations[nginx.ingress.kubernetes.io/proxy-ssl-secret]";
+    assert_eq!(create(of_class("nginx")).told(), [format!("error LH201 {at}")]);
+    for class in ["traefik", "alb", "haproxy"] {
+        assert_eq!(create(of_class(class)).told(), NOTHING, "{class}");
+    }
+}
+
+#[test]
+fn a_certificate_asks_for_what_is_served_with_it() {
+    let certificate = |names: &Value| {
+        object(
+            "cert-manager.io/v1",
+            "Certificate",
+            &json!({"secretName": "web-tls", "dnsNames": names}),
+        )
+    };
+    let reader = ingress(&one_item());
+    let told = create(certificate(&json!(["b.example"]))).among([&reader]).told();
+    assert_eq!(told, ["warning LH243 spec.dnsNames"]);
+    assert_eq!(create(certificate(&json!(["a.example"]))).among([&reader]).told(), NOTHING);
+    assert_eq!(create(certificate(&json!(["*.example"]))).among([&reader]).told(), NOTHING);
+}

@@ -1,0 +1,194 @@
+//! Istio's Gateway: `spec.servers[].tls.credentialName`.
+//!
+//! <https://istio.io/latest/docs/reference/config/networking/gateway/#ServerTLSSettings>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{HostAt, Reference, Role, Weight};
+use crate::object::{Object, texts};
+use crate::path::FieldPath;
+
+/// What Istio puts behind the name of a Secret to look for the CAs of the clients.
+pub const COMPANION: &str = "-cacert";
+
+/// Whether `object` is a Gateway of Istio in a version that is known here.
+pub fn is_gateway(object: &Object) -> bool {
+    object.is("networking.istio.io", "Gateway")
+        && matches!(object.api_version().split_once('/'), Some((_, "v1" | "v1beta1" | "v1alpha3")))
+}
+
+/// The labels of the pods that serve the Gateway: in their namespaces its Secrets are looked for.
+pub fn selector(object: &Object) -> Option<BTreeMap<&str, &str>> {
+    is_gateway(object).then(|| texts(object.0.pointer("/spec/selector")))
+}
+
+/// One of `spec.servers[]` with TLS.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Server {
+    /// `spec.servers[i]`.
+    pub path: FieldPath,
+    /// `port.protocol`, in capital letters.
+    pub protocol: String,
+    /// `tls.mode`; `SIMPLE` where nobody wrote one.
+    pub mode: String,
+    /// `tls.credentialName`, where it names a Secret.
+    pub credential: Option<String>,
+    /// Whether it says itself where the CAs of the clients are: a Secret or a file of their own.
+    pub names_ca: bool,
+    /// The hosts that a certificate can cover, without the namespace of the services behind them.
+    pub hosts: Vec<HostAt>,
+}
+
+impl Server {
+    /// Whether clients are asked for a certificate, to be verified with CAs of the same or of the
+    /// companion Secret.
+    pub fn is_verified_by_secret(&self) -> bool {
+        self.is_mutual() && !self.names_ca
+    }
+
+    /// Whether clients are asked for a certificate.
+    pub fn is_mutual(&self) -> bool {
+        matches!(self.mode.as_str(), "MUTUAL" | "OPTIONAL_MUTUAL")
+    }
+
+    /// Whether Istio reads the credential: for the protocols with TLS and the modes that end it.
+    pub fn reads_credential(&self) -> bool {
+        let ends = self.is_mutual() || self.mode == "SIMPLE";
+        ends && matches!(self.protocol.as_str(), "HTTPS" | "TLS")
+    }
+}
+
+/// The servers of a Gateway that have a `tls` part.
+pub fn servers(object: &Object) -> Vec<Server> {
+    if !is_gateway(object) {
+        return Vec::new();
+    }
+    let all = object.list("/spec/servers").iter().enumerate();
+    all.filter_map(|(at, server)| read(server, FieldPath::of(["spec", "servers"]).index(at)))
+        .collect()
+}
+
+fn read(server: &Value, path: FieldPath) -> Option<Server> {
+    let tls = server.get("tls").filter(|tls| tls.is_object())?;
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mode = match text(tls.get("mode")) {
+        mode if mode.is_empty() => "SIMPLE".to_owned(),
+        mode => mode,
+    };
+    let credential = text(tls.get("credentialName"));
+    // Other schemes lead to other places than Secrets.
+    let credential = match credential.split_once("://") {
+        Some(("kubernetes", name)) => name.to_owned(),
+        Some(_) => String::new(),
+        None => credential,
+    };
+    let hosts = server.get("hosts").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let hosts = hosts.filter_map(|(at, host)| {
+        let host = host.as_str()?;
+        let host = host.split_once('/').map_or(host, |(_namespace, host)| host).to_owned();
+        Some(HostAt { host, path: path.key("hosts").index(at) })
+    });
+    Some(Server {
+        protocol: text(server.pointer("/port/protocol")).to_ascii_uppercase(),
+        mode,
+        names_ca: ["caCertCredentialName", "caCertificates"]
+            .iter()
+            .any(|key| tls.get(key).and_then(Value::as_str).is_some_and(|it| !it.is_empty())),
+        credential: Some(credential).filter(|name| !name.is_empty()),
+        hosts: hosts.filter(|at| at.host != "*").collect(),
+        path,
+    })
+}
+
+/// The references of a Gateway, as if its pods were in its own namespace. Where they are is found
+/// out by looking; see [`selector`].
+pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
+    let mut references = Vec::new();
+    for server in servers(object).into_iter().filter(Server::reads_credential) {
+        let is_mutual = server.is_verified_by_secret();
+        let Some(secret) = server.credential else { continue };
+        let path = server.path.key("tls").key("credentialName");
+        let reference = |secret: String, hosts, role| Reference {
+            path: path.clone(),
+            namespace: namespace.to_owned(),
+            secret,
+            hosts,
+            role,
+            weight: Weight::Refuses,
+        };
+        let companion = format!("{secret}{COMPANION}");
+        let role = if is_mutual { Role::MutualGatewayServer } else { Role::GatewayServer };
+        references.push(reference(secret, server.hosts, role));
+        if is_mutual {
+            references.push(reference(companion, Vec::new(), Role::GatewayClientCa));
+        }
+    }
+    references
+}
+
+/// The same where the pods are: in each of `namespaces`, or nowhere, which is the namespace without a
+/// name.
+pub fn placed(references: Vec<Reference>, namespaces: &BTreeSet<String>) -> Vec<Reference> {
+    let nowhere = BTreeSet::from([String::new()]);
+    let namespaces = if namespaces.is_empty() { &nowhere } else { namespaces };
+    let at = |reference: Reference| {
+        namespaces
+            .iter()
+            .take(MOST_NAMESPACES)
+            .map(move |namespace| Reference { namespace: namespace.clone(), ..reference.clone() })
+    };
+    references.into_iter().flat_map(at).collect()
+}
+
+/// In no more namespaces than this the Secrets of one Gateway are looked for.
+const MOST_NAMESPACES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn gateway(version: &str, server: &Value) -> Object {
+        Object(json!({
+            "apiVersion": format!("networking.istio.io/{version}"), "kind": "Gateway",
+            "spec": {"selector": {"istio": "ingressgateway"}, "servers": [server]},
+        }))
+    }
+
+    fn server(mode: &str) -> Value {
+        json!({
+            "port": {"number": 443, "protocol": "HTTPS"},
+            "tls": {"mode": mode, "credentialName": "web-tls"},
+            "hosts": ["./a.example.com", "*", "*.b.example.com"],
+        })
+    }
+
+    #[test]
+    fn a_mutual_server_needs_its_companion_too() {
+        for version in ["v1", "v1beta1", "v1alpha3"] {
+            let found = of(&gateway(version, &server("MUTUAL")), "edge");
+            let names: Vec<_> = found.iter().map(|it| (it.secret.as_str(), it.role)).collect();
+            let wanted =
+                [("web-tls", Role::MutualGatewayServer), ("web-tls-cacert", Role::GatewayClientCa)];
+            assert_eq!(names, wanted);
+            let hosts: Vec<_> = found[0].hosts.iter().map(|at| at.host.as_str()).collect();
+            assert_eq!(hosts, ["a.example.com", "*.b.example.com"]);
+            assert_eq!(found[0].path.to_string(), "spec.servers[0].tls.credentialName");
+        }
+    }
+
+    #[test]
+    fn what_ends_no_tls_reads_no_secret() {
+        for mode in ["PASSTHROUGH", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OF_TOMORROW"] {
+            assert_eq!(of(&gateway("v1", &server(mode)), "edge"), [], "{mode}");
+        }
+        assert_eq!(of(&gateway("v2", &server("SIMPLE")), "edge"), []);
+        let mut other = server("SIMPLE");
+        other["tls"]["credentialName"] = json!("sds://somewhere");
+        assert_eq!(of(&gateway("v1", &other), "edge"), []);
+        assert_eq!(of(&gateway("v1", &json!({"tls": [], "hosts": 3})), "edge"), []);
+    }
+}
