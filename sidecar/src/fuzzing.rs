@@ -8,6 +8,7 @@ use lasthop_contract::trusted_proxies::Trust;
 use crate::cli::Settings;
 use crate::config::Plan;
 use crate::forward::headers::{self, Origin};
+use crate::proxy_protocol::{self, Parsed};
 
 /// Any document: a plan, or everything that is wrong with it.
 pub fn configuration(document: &str) {
@@ -55,6 +56,20 @@ pub fn headers(bytes: &[u8]) {
     headers::clean_trailers(&mut trailers);
     for name in trailers.keys() {
         assert!(!is_identity(&name.as_str().replace('_', "-")), "{name} in a trailer");
+    }
+}
+
+/// Any bytes before TLS: a PROXY header, the beginning of one, or none. What is behind a header makes
+/// it no other.
+pub fn proxy_header(bytes: &[u8]) {
+    let parsed = proxy_protocol::parse(bytes);
+    match parsed {
+        Ok(Parsed::Whole(_, length)) => {
+            let header = bytes.get(..length).expect("a header is no longer than what came");
+            assert_eq!(proxy_protocol::parse(header), parsed);
+        }
+        Ok(Parsed::Incomplete(need)) => assert!(need > bytes.len(), "it waits for what is there"),
+        Err(_) => {}
     }
 }
 
