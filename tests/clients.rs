@@ -123,6 +123,7 @@ fn every_reason_for_a_refusal() {
         (strict.judge(&leaf().issue()), 509, "no current revocation list"),
         (judge(leaf().with_unknown_critical_extension().issue()), 510, "not valid: "),
         (judge(ca.leaf().dns("b.example").issue()), 511, "`dns:b.example`"),
+        (judge(leaf().for_key_agreement().issue()), 512, "lacks digitalSignature"),
     ];
     let mut words = BTreeSet::new();
     for (judgement, code, text) in cases {
