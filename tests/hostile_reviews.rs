@@ -29,7 +29,13 @@ impl Scene {
         let issued = Pki::new().authority("ca").leaf().dns("a.example").issue();
         let secret = secret(&issued.secret());
         let surroundings = home.path().join("surroundings.json");
-        std::fs::write(&surroundings, secret.to_string()).unwrap();
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "shop", "name": "web" },
+            "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8443 }] },
+        });
+        let around = [secret.clone(), service, workload(), pod()];
+        let around = json!({ "apiVersion": "v1", "kind": "List", "items": around });
+        std::fs::write(&surroundings, around.to_string()).unwrap();
         let ca = home.path().join("ca.crt");
         let mut running = Program::ours("lasthop")
             .args(["serve", "--listen", "127.0.0.1:0", "--tls-san", "localhost", "--surroundings"])
@@ -43,7 +49,8 @@ impl Scene {
         // Behind the part that is alike in all keys of a kind.
         let pem = issued.key_pem();
         let key = [STANDARD.encode(&pem)[140..170].to_owned(), pem[100..130].to_owned()];
-        let objects = vec![secret, ingress(), workload(), pod()];
+        let mut objects = vec![secret, ingress(), workload(), pod()];
+        objects.extend(gateways());
         Self { running, connection, key, objects, _home: home }
     }
 
@@ -91,6 +98,11 @@ fn ingress() -> Value {
                 "lasthop.dev/ignore": "LH208: served elsewhere",
                 "lasthop.dev/missing-secret": "warn",
                 "cert-manager.io/cluster-issuer": "letsencrypt",
+                "nginx.ingress.kubernetes.io/backend-protocol": "HTTPS",
+                "nginx.ingress.kubernetes.io/proxy-ssl-secret": "shop/web-tls",
+                "nginx.ingress.kubernetes.io/proxy-ssl-verify": "on",
+                "nginx.ingress.kubernetes.io/proxy-ssl-verify-depth": "2",
+                "ingress.bluemix.net/ssl-services": "ssl-service=web ssl-secret=web-tls",
             },
         },
         "spec": {
@@ -100,6 +112,48 @@ fn ingress() -> Value {
     })
 }
 
+/// The kinds of other projects that name a Secret, or make one.
+fn gateways() -> Vec<Value> {
+    let of = |api_version: &str, kind: &str, spec: Value| {
+        json!({
+            "apiVersion": api_version, "kind": kind,
+            "metadata": { "namespace": "shop", "name": "edge" }, "spec": spec,
+        })
+    };
+    let server = json!({
+        "port": { "number": 443, "protocol": "HTTPS" }, "hosts": ["./a.example"],
+        "tls": { "mode": "MUTUAL", "credentialName": "web-tls" },
+    });
+    let references = json!([{ "kind": "Secret", "name": "web-tls", "namespace": "edge" }]);
+    let listener = json!({
+        "name": "https", "hostname": "a.example", "port": 443, "protocol": "HTTPS",
+        "tls": {
+            "certificateRefs": references, "frontendValidation": { "caCertificateRefs": references },
+        },
+    });
+    vec![
+        of(
+            "networking.istio.io/v1",
+            "Gateway",
+            json!({ "selector": { "app": "web" }, "servers": [server] }),
+        ),
+        of("gateway.networking.k8s.io/v1", "Gateway", json!({ "listeners": [listener] })),
+        of(
+            "getambassador.io/v3alpha1",
+            "Host",
+            json!({
+                "hostname": "a.example", "tlsSecret": { "name": "web-tls" },
+                "tls": { "ca_secret": "web-tls" },
+            }),
+        ),
+        of(
+            "cert-manager.io/v1",
+            "Certificate",
+            json!({ "secretName": "web-tls", "dnsNames": ["a.example"], "commonName": "a.example" }),
+        ),
+    ]
+}
+
 fn pod() -> Value {
     json!({
         "apiVersion": "v1",
@@ -107,6 +161,7 @@ fn pod() -> Value {
         "metadata": {
             "namespace": "shop",
             "generateName": "web-",
+            "labels": { "app": "web" },
             "annotations": {
                 "lasthop.dev/inject": "true",
                 "lasthop.dev/tls-secret": "web-tls",

@@ -33,6 +33,7 @@ type Named = (String, String);
 #[derive(Debug, Default)]
 struct Index {
     documents: Vec<Object>,
+    by_namespace: BTreeMap<String, Vec<usize>>,
     namespaces: BTreeMap<String, usize>,
     secrets: BTreeMap<Named, usize>,
     readers: OnceLock<BTreeMap<Named, Vec<usize>>>,
@@ -49,6 +50,7 @@ impl Files {
         let mut index = Index::default();
         for (position, document) in documents.iter().enumerate() {
             let named = |name: &str| (document.namespace().to_owned(), name.to_owned());
+            index.by_namespace.entry(document.namespace().to_owned()).or_default().push(position);
             if document.is("", "Secret") {
                 index.secrets.insert(named(document.name()), position);
             } else if document.is("", "Namespace") {
@@ -89,25 +91,21 @@ impl Files {
 
     /// All documents of a kind in a namespace.
     pub fn list(&self, kind: Listed, namespace: &str) -> Sighting<Vec<Object>> {
-        let of_kind = |document: &&Object| {
-            document.namespace() == namespace
-                && match kind {
-                    Listed::Ingresses => {
-                        document.is("networking.k8s.io", "Ingress")
-                            || document.is("extensions", "Ingress")
-                    }
-                    Listed::Limits => {
-                        document.is("", "LimitRange") || document.is("", "ResourceQuota")
-                    }
-                    Listed::Grants => document.is(gateway_api::GROUP, "ReferenceGrant"),
-                    Listed::Services => document.is("", "Service"),
-                    Listed::Workloads => {
-                        matches!(document.group(), "apps" | "batch")
-                            || document.is("", "ReplicationController")
-                    }
-                }
+        let of_kind = |document: &&Object| match kind {
+            Listed::Ingresses => {
+                document.is("networking.k8s.io", "Ingress") || document.is("extensions", "Ingress")
+            }
+            Listed::Limits => document.is("", "LimitRange") || document.is("", "ResourceQuota"),
+            Listed::Grants => document.is(gateway_api::GROUP, "ReferenceGrant"),
+            Listed::Services => document.is("", "Service"),
+            Listed::Workloads => {
+                matches!(document.group(), "apps" | "batch")
+                    || document.is("", "ReplicationController")
+            }
         };
-        let found: Vec<Object> = self.index.documents.iter().filter(of_kind).cloned().collect();
+        let positions = self.index.by_namespace.get(namespace).into_iter().flatten();
+        let documents = positions.filter_map(|at| self.index.documents.get(*at));
+        let found: Vec<Object> = documents.filter(of_kind).cloned().collect();
         // A grant is kept with the Secret, often in files of other people.
         if kind == Listed::Grants && found.is_empty() {
             return self.absent();
