@@ -222,10 +222,10 @@ pub const TABLE: &[Annotation] = &[
         name: name::PROXY_PROTOCOL,
         default: "`off`",
         meaning: "`accept` takes a PROXY header of either version from the networks of `trusted-proxies`, which then have \
-                  to send one; `send` sends the app one of version 2; both with a comma between them, or `off`",
-        example: "accept,send",
+                  to send one; `send` (with `tcp`) sends the app one of version 2; both with a comma between them, or `off`",
+        example: "accept",
         level: Level::Listener,
-        support: Support::Only("off"),
+        support: Support::Served,
     },
     Annotation {
         name: name::REDIRECT_PORT,
@@ -301,7 +301,7 @@ pub const TABLE: &[Annotation] = &[
                   the listener alone, `8443`",
         example: "/run/app/app.sock",
         level: Level::Listener,
-        support: Support::Later,
+        support: Support::Served,
     },
     Annotation {
         name: name::IGNORE,

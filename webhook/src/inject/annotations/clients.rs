@@ -242,7 +242,7 @@ impl Reader<'_> {
     }
 
     /// Whether `held` is said to all listeners, and `by` was written for this one to except it.
-    fn is_excepted(&self, by: &'static str, held: Held<'_>, port: Option<u16>) -> bool {
+    pub(super) fn is_excepted(&self, by: &'static str, held: Held<'_>, port: Option<u16>) -> bool {
         held.port.is_none() && self.held(by, port).is_some_and(|by| by.port.is_some())
     }
 }

@@ -1,7 +1,9 @@
 //! The terminating listeners: which there are, and where the application is behind each.
 
 use lasthop_contract::annotation as name;
-use lasthop_contract::sidecar_config::{LISTEN_PORT, PlaintextDoor, ProxyAccept, ProxyProtocol};
+use lasthop_contract::sidecar_config::{
+    LISTEN_PORT, PlaintextDoor, Protocol, ProxyAccept, ProxyProtocol,
+};
 
 use super::values::{self, PortPair};
 use super::{App, Originate, Reader, Terminate};
@@ -102,7 +104,7 @@ impl Reader<'_> {
         let app = self.app(pair);
         let protocol = self.get(name::PROTOCOL, port, values::protocol).unwrap_or_default();
         let clients = self.clients(port, protocol);
-        let proxy_protocol = self.proxy_protocol(port);
+        let proxy_protocol = self.proxy_protocol(port, protocol);
         let trusted_proxies = self.trusted_proxies(port, protocol, proxy_protocol);
         let identity_headers = self.identity_headers(port, protocol);
         let tls_secrets = self.get(name::TLS_SECRET, port, values::secret_names)?;
@@ -153,14 +155,29 @@ impl Reader<'_> {
         self.get(name::REQUIRE_LOOPBACK, None, values::require_loopback).unwrap_or(default)
     }
 
-    /// A PROXY header is believed of known networks alone: it comes before any certificate.
-    fn proxy_protocol(&mut self, port: Option<u16>) -> ProxyProtocol {
+    /// A PROXY header is believed of known networks alone: it comes before any certificate. It is sent
+    /// where a connection is one client's: with HTTP, connections to the app are shared.
+    fn proxy_protocol(&mut self, port: Option<u16>, protocol: Protocol) -> ProxyProtocol {
         let Some(held) = self.held(name::PROXY_PROTOCOL, port) else {
             return ProxyProtocol::default();
         };
-        let Ok(proxy_protocol) = values::proxy_protocol(held.value) else {
+        let Ok(mut proxy_protocol) = values::proxy_protocol(held.value) else {
             return ProxyProtocol::default();
         };
+        if protocol != Protocol::Tcp
+            && proxy_protocol.send.take().is_some()
+            && !self.is_excepted(name::PROTOCOL, held, port)
+        {
+            let message = format!(
+                "`{}` sends PROXY headers, but HTTP connections to the app carry requests of many clients",
+                held.key()
+            );
+            let help = format!(
+                "leave `send` out: the app reads `X-Forwarded-For`; or write `{}: tcp`",
+                name::PROTOCOL
+            );
+            self.object(code::CONFLICT, &held.key(), message, help);
+        }
         let proxies = self.get(name::TRUSTED_PROXIES, port, values::trusted_proxies);
         let networks = values::without_certificates(&proxies.unwrap_or_default());
         if proxy_protocol.accept == ProxyAccept::FromTrusted && networks.is_empty() {

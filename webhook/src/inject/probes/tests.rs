@@ -224,3 +224,13 @@ fn who_takes_a_probe_over_after_us_still_gets_an_answer() {
     assert_eq!(container(&again)["readinessProbe"]["httpGet"], of_mesh);
     assert_eq!(performed(&again), performed(&injected(&plain)));
 }
+
+#[test]
+fn an_app_on_a_socket_has_no_port_to_be_probed_at() {
+    let mounts = json!([{ "name": "run", "mountPath": "/run/app" }]);
+    let probe = json!({ "httpGet": { "port": 8443, "path": "/" } });
+    let socket = pod(&json!({ "volumeMounts": mounts, "readinessProbe": probe }));
+    let socket = annotated(socket, name::PORTS, "8443");
+    let socket = annotated(socket, name::APP_SOCKET, "/run/app/app.sock");
+    assert_eq!(run(&socket).1, ["LH326 spec.containers[0].readinessProbe.httpGet.port"]);
+}

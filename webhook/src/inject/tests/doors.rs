@@ -1,6 +1,8 @@
 //! The doors of a pod: sockets, next tiers, PROXY headers, and the plaintext door beside the sidecar.
 
-use lasthop_contract::sidecar_config::{KeyLog, PlaintextDoor, Terminate};
+use lasthop_contract::sidecar_config::{
+    Forward, KeyLog, PlaintextDoor, ProxyAccept, ProxyVersion, Terminate,
+};
 
 use super::*;
 
@@ -66,6 +68,93 @@ fn exempt_paths_need_a_certificate_to_be_exempt_from() {
     );
     let wrong = json!({ "client-auth-exempt-paths": "healthz,/a%2f" });
     assert_eq!(codes(&guarded(&wrong)), [code::VALUE, code::VALUE]);
+}
+
+#[test]
+fn proxy_headers_are_taken_from_networks_alone() {
+    let both = json!({
+        "proxy-protocol": "accept,send", "trusted-proxies": "10.0.0.0/8", "protocol": "tcp",
+    });
+    let listener = &terminates(&pod(&both))[0];
+    assert_eq!(listener.proxy_protocol.accept, ProxyAccept::FromTrusted);
+    assert_eq!(listener.proxy_protocol.send, Some(ProxyVersion::V2));
+    let bytes = json!({
+        "proxy-protocol": "accept", "trusted-proxies": "10.0.0.0/8", "protocol": "tcp",
+    });
+    assert_eq!(terminates(&pod(&bytes))[0].trusted_proxies, ["10.0.0.0/8"]);
+    let conflict = |annotations: Value| assert_eq!(codes(&pod(&annotations)), [code::CONFLICT]);
+    conflict(json!({ "proxy-protocol": "accept" }));
+    conflict(json!({ "proxy-protocol": "send" }));
+    conflict(json!({ "proxy-protocol": "send", "protocol": "h2c" }));
+    let of_two = json!({
+        "ports": "8443:8080,9443:9090", "proxy-protocol": "send", "protocol": "tcp",
+        "protocol.9443": "http",
+    });
+    let sends =
+        terminates(&pod(&of_two)).iter().map(|it| it.proxy_protocol.send).collect::<Vec<_>>();
+    assert_eq!(sends, [Some(ProxyVersion::V2), None]);
+    conflict(json!({ "trusted-proxies": "10.0.0.0/8", "protocol": "tcp" }));
+    let named = json!({ "proxy-protocol": "accept", "trusted-proxies": "allowed-clients" });
+    assert_eq!(codes(&guarded(&named)), [code::CONFLICT]);
+    assert_eq!(terminates(&pod(&json!({ "proxy-protocol": "off" }))).len(), 1);
+}
+
+/// The container mounts these.
+fn mounting(annotations: &Value, mounts: Value) -> Object {
+    let volumes = json!([{ "name": "run", "emptyDir": { "medium": "Memory" } }]);
+    let pod = with(pod(annotations), "/spec/volumes", volumes);
+    with(pod, "/spec/containers/0/volumeMounts", mounts)
+}
+
+#[test]
+fn the_folder_of_a_socket_is_shown_to_the_sidecar_and_not_given() {
+    let socket = json!({ "app-socket": "/run/app/http/app.sock" });
+    let mounts = json!([
+        { "name": "root", "mountPath": "/run" },
+        { "name": "run", "mountPath": "/run/app/", "subPath": "a", "mountPropagation": "None" },
+        { "name": "other", "mountPath": "/run/app/htt" },
+    ]);
+    let injected = injected(&mounting(&socket, mounts));
+    let own = pod::own(&injected).unwrap().value;
+    let shown =
+        json!({ "name": "run", "mountPath": "/run/app/", "subPath": "a", "readOnly": true });
+    assert_eq!(own["volumeMounts"][1], shown);
+    let Listener::Terminate(listener) = &config(&injected).listeners[0] else { panic!() };
+    assert_eq!(listener.listen.port(), 8443);
+    let Forward::Socket(path) = &listener.forward else { panic!("{listener:?}") };
+    assert_eq!(path.path().to_str(), Some("/run/app/http/app.sock"));
+    let Outcome::Injected { patch, .. } = run(&injected) else { panic!("{:?}", run(&injected)) };
+    assert!(patch.0.is_empty(), "{patch}");
+}
+
+#[test]
+fn a_socket_that_no_volume_holds_is_told_with_the_way_out() {
+    let socket = json!({ "app-socket": "/run/app/app.sock" });
+    for mounts in [
+        json!([]),
+        json!([{ "name": "run", "mountPath": "/run/ap" }]),
+        json!([{ "name": "run", "mountPath": "/run/app", "subPathExpr": "$(NAME)" }]),
+    ] {
+        let pod = mounting(&socket, mounts);
+        let Outcome::Refused { findings } = run(&pod) else { panic!("{:?}", run(&pod)) };
+        assert_eq!(findings[0].code, code::APP_SOCKET, "{findings:?}");
+    }
+    let secrets = json!({ "app-socket": "/var/run/secrets/lasthop.dev/tls/app.sock" });
+    let mounts = json!([{ "name": "run", "mountPath": "/var/run/secrets/lasthop.dev/tls" }]);
+    assert_eq!(codes(&mounting(&secrets, mounts)), [code::APP_SOCKET]);
+}
+
+#[test]
+fn a_listener_has_one_app() {
+    let mounts = json!([{ "name": "run", "mountPath": "/run/app" }]);
+    let both = json!({ "app-socket": "/run/app/app.sock", "ports": "8443:8080" });
+    assert_eq!(codes(&mounting(&both, mounts.clone())), [code::CONFLICT]);
+    let neither = json!({ "ports": "8443:8080,9443" });
+    assert_eq!(codes(&pod(&neither)), [code::APP_PORT]);
+    let each = json!({ "ports": "8443:8080,9443", "app-socket.9443": "/run/app/app.sock" });
+    let listeners = terminates(&mounting(&each, mounts));
+    assert_eq!(listeners[0].forward, Forward::Port(8080));
+    assert!(matches!(listeners[1].forward, Forward::Socket(_)));
 }
 
 #[test]

@@ -102,7 +102,7 @@ metadata:
         name: "probe-at-sidecar",
         summary: "a probe that the sidecar was to perform cannot be performed",
         why: "kubelet has no client certificate, and does not reach what listens on loopback alone: the sidecar performs such \
-              probes in its stead. It cannot where a probe asks the \
+              probes in its stead. It cannot where the application is on a Unix socket, or where a probe asks the \
               sidecar's status port for one whose original is not in `lasthop.dev/original-probes`. The pod never becomes \
               ready, or is restarted again and again.",
         example: "\
@@ -130,6 +130,32 @@ ports:
         cure: "\
 ports:
 - containerPort: 8080",
+        judge: None,
+    },
+    Rule {
+        code: code::APP_SOCKET,
+        name: "app-socket",
+        summary: "the application's Unix socket lies in no volume that the sidecar can be shown",
+        why: "Containers of a pod share volumes, not file systems. The sidecar is shown the folder of the socket, read-only, if \
+              the application's container mounts a volume there.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/app-socket: /run/app/app.sock
+spec:
+  containers:
+  - name: app # mounts nothing at /run/app",
+        cure: "\
+spec:
+  containers:
+  - name: app
+    volumeMounts:
+    - name: run
+      mountPath: /run/app
+  volumes:
+  - name: run
+    emptyDir:
+      medium: Memory",
         judge: None,
     },
     Rule {

@@ -30,6 +30,10 @@ pub(crate) fn upstreams(value: &str) -> Result<Vec<(u16, Upstream)>, Vec<Wrong>>
                 let message = format!("names the local port {local} twice");
                 wrongs.extend(Wrong::new(message, "each next tier needs a local port of its own"));
             }
+            Ok(upstream) if is_itself(local, &upstream) => {
+                let message = format!("leads from port {local} to itself");
+                wrongs.extend(Wrong::new(message, "give the local port another number"));
+            }
             // Not every host that can be connected to can stand in a certificate.
             Ok(upstream) => match ServerNames::new(&upstream, []) {
                 Ok(_) => upstreams.push((local, upstream)),
@@ -47,6 +51,10 @@ pub(crate) fn upstreams(value: &str) -> Result<Vec<(u16, Upstream)>, Vec<Wrong>>
         wrongs = Wrong::new("is empty", "write `9001=https://db.example.com:443`, or leave it out");
     }
     if wrongs.is_empty() { Ok(upstreams) } else { Err(wrongs) }
+}
+
+fn is_itself(local: u16, upstream: &Upstream) -> bool {
+    upstream.port() == local && ["localhost", "127.0.0.1"].contains(&upstream.host())
 }
 
 /// Patterns, in which a bare name or address stands for itself.
@@ -98,6 +106,8 @@ mod tests {
         assert_eq!(wrongs.len(), 5, "{wrongs:?}");
         assert!(wrongs[1].help.contains("`https://`"), "{wrongs:?}");
         assert!(upstreams("").is_err());
+        assert!(upstreams("9001=https://localhost:9001").is_err());
+        assert!(upstreams("9001=https://localhost:9002").is_ok());
     }
 
     #[test]
