@@ -130,8 +130,10 @@ pub fn asked_name(
 pub enum Authorities<'a> {
     /// The roots of Mozilla that were compiled in.
     Mozilla,
-    /// These.
+    /// These, every one.
     These(&'a [Certificate]),
+    /// A bundle of the system's, as far as it can be used.
+    Bundle(&'a [Certificate]),
 }
 
 /// A policy, ready to judge.
@@ -174,22 +176,25 @@ impl ServerPolicy {
     ) -> Result<Self, Vec<ServerPolicyError>> {
         let mut errors = Vec::new();
         let mut anchors = Vec::new();
-        match authorities {
-            Authorities::Mozilla => anchors.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Authorities::These(certificates) => {
-                for authority in certificates {
-                    match anchor_from_trusted_cert(authority.der()) {
-                        Ok(anchor) => anchors.push(anchor.to_owned()),
-                        Err(error) => errors.push(ServerPolicyError::Unusable {
-                            subject: authority.subject.clone(),
-                            reason: error.to_string(),
-                        }),
-                    }
-                }
-                if certificates.is_empty() {
-                    errors.push(ServerPolicyError::NoAuthority);
-                }
+        let certificates = match authorities {
+            Authorities::Mozilla => {
+                let anchors = webpki_roots::TLS_SERVER_ROOTS.to_vec();
+                return Ok(Self { anchors, names });
             }
+            Authorities::These(certificates) | Authorities::Bundle(certificates) => certificates,
+        };
+        for authority in certificates {
+            match anchor_from_trusted_cert(authority.der()) {
+                Ok(anchor) => anchors.push(anchor.to_owned()),
+                Err(_unusable) if matches!(authorities, Authorities::Bundle(_)) => {}
+                Err(error) => errors.push(ServerPolicyError::Unusable {
+                    subject: authority.subject.clone(),
+                    reason: error.to_string(),
+                }),
+            }
+        }
+        if anchors.is_empty() && errors.is_empty() {
+            errors.push(ServerPolicyError::NoAuthority);
         }
         if errors.is_empty() { Ok(Self { anchors, names }) } else { Err(errors) }
     }

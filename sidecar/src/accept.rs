@@ -21,8 +21,12 @@ use crate::handshake::{self, Failed, Failure};
 use crate::listener::{Process, Terminator};
 use crate::proxy_protocol::accept::origin;
 use crate::shares::Share;
-use crate::telemetry::metrics::HandshakeResult;
+use crate::telemetry::metrics::{HandshakeResult, ListenerMetrics};
 use crate::telemetry::refusals::Verdict;
+
+mod originate;
+
+pub(crate) use originate::originate;
 
 /// Connections that the kernel keeps until we take them; it has a bound of its own.
 const BACKLOG: i32 = 4096;
@@ -54,14 +58,21 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit these on Linux, which saves two system calls a connection.
     socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15));
-    SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15))
+}
+
+/// Makes the kernel notice that the other side of a silent connection is gone.
+pub(crate) fn keep_alive(stream: &TcpStream) {
+    // Without it the connection lasts longer than it should; slow, but not wrong.
+    let _late = SockRef::from(stream).set_tcp_keepalive(&keepalive());
 }
 
 /// The next connection of `listener`, until `end`.
@@ -105,7 +116,8 @@ pub(crate) async fn terminate(
     while let Some((stream, peer)) = next(&listener, &process, &process.phases.closing).await {
         terminator.metrics.connections.inc();
         let Ok(permit) = Arc::clone(&process.room).try_acquire_owned() else {
-            refuse(&Crowded::InAll, &terminator, peer, &process);
+            let listener = (terminator.name.as_str(), &*terminator.metrics);
+            refuse(&Crowded::InAll, listener, peer, &process);
             continue;
         };
         let seat = Seat::take(&terminator.metrics.open, permit);
@@ -169,7 +181,8 @@ async fn enter(
     let peer = origin.ends.source;
     if let Some(shares) = &process.shares {
         let Some(share) = shares.take(peer.ip()) else {
-            refuse(&Crowded::OfClient, &terminator, peer, &process);
+            let listener = (terminator.name.as_str(), &*terminator.metrics);
+            refuse(&Crowded::OfClient, listener, peer, &process);
             return None;
         };
         seat.share = Some(share);
@@ -253,7 +266,12 @@ enum Crowded {
     OfClient,
 }
 
-fn refuse(crowded: &Crowded, terminator: &Terminator, peer: SocketAddr, process: &Process) {
+fn refuse(
+    crowded: &Crowded,
+    (name, metrics): (&str, &ListenerMetrics),
+    peer: SocketAddr,
+    process: &Process,
+) {
     let (code, word, detail) = match crowded {
         Crowded::InAll => (
             Code(529),
@@ -267,13 +285,13 @@ fn refuse(crowded: &Crowded, terminator: &Terminator, peer: SocketAddr, process:
         ),
     };
     let code = code.to_string();
-    terminator.metrics.refusal(&code, word);
+    metrics.refusal(&code, word);
     let verdict = process.refusals.ask(&code, std::time::Instant::now());
     if let Verdict::Write { suppressed } = verdict {
         process
             .log
             .warn("refused")
-            .text("listener", &terminator.name)
+            .text("listener", name)
             .display("peer", peer)
             .text("code", &code)
             .text("reason", word)

@@ -20,6 +20,7 @@ use crate::secret_dir::SecretPaths;
 
 mod args;
 mod help;
+mod upstream;
 
 use args::{
     Cli, ClientArgs, Command, DocumentArgs, IdentityArg, KeylogArgs, ListenerArgs, ProcessArgs,
@@ -35,6 +36,8 @@ pub struct Settings {
     pub(crate) secrets: SecretPaths,
     /// Overrides the address of every listener, not its port.
     pub bind: Option<IpAddr>,
+    /// CAs for next tiers where the configuration names none; [`None`]: Mozilla's.
+    pub(crate) ca_file: Option<PathBuf>,
     /// Whether the application may be elsewhere than on loopback.
     pub(crate) target: TargetPolicy,
     /// Connections open at once.
@@ -128,18 +131,35 @@ impl Settings {
     }
 
     fn new(cli: Cli, document: Option<&str>) -> Result<Self, Refused> {
-        let Cli { command: _, document: from, listener, clients, limits, process } = cli;
+        let Cli { command: _, document: from, listener, clients, upstream, limits, process } = cli;
         let target =
             if listener.unsafe_target { TargetPolicy::Anywhere } else { TargetPolicy::Loopback };
         let purpose = if process.check_config { Purpose::Check } else { Purpose::Serve };
         let (max_connections, bounds) = (limits.max_connections, limits.bounds());
         let confinement = process.confinement.into();
+        let ca_file = upstream.ca_file();
         let DocumentArgs { config: file, secrets_root, bind } = from;
         let (config, secrets) = match listener.listen {
-            Some(listen) => (by_flags(listen, listener, clients, &process)?, SecretPaths::AsGiven),
+            Some(listen) => {
+                let served = match upstream.listener(listen)? {
+                    Some(originate) => (vec![originate], PlaintextDoor::default()),
+                    None => terminate(listen, listener, clients)?,
+                };
+                (by_flags(served, &process), SecretPaths::AsGiven)
+            }
             None => (by_document(file, document)?, SecretPaths::Under(secrets_root)),
         };
-        Ok(Self { config, secrets, bind, target, max_connections, bounds, confinement, purpose })
+        Ok(Self {
+            config,
+            secrets,
+            bind,
+            ca_file,
+            target,
+            max_connections,
+            bounds,
+            confinement,
+            purpose,
+        })
     }
 }
 
@@ -161,12 +181,11 @@ fn by_document(file: Option<PathBuf>, document: Option<&str>) -> Result<SidecarC
     SidecarConfig::parse(&text).map_err(|error| wrong(&format!("`{place}`: {error}")))
 }
 
-fn by_flags(
+fn terminate(
     listen: SocketAddr,
     listener: ListenerArgs,
     clients: ClientArgs,
-    process: &ProcessArgs,
-) -> Result<SidecarConfig, Refused> {
+) -> Result<(Vec<Listener>, PlaintextDoor), Refused> {
     let ListenerArgs {
         listen: _,
         forward,
@@ -187,7 +206,12 @@ fn by_flags(
     } else {
         PlaintextDoor::Told
     };
-    let forward = forward.ok_or_else(|| wrong("`--listen` needs `--forward`"))?;
+    let forward = forward.ok_or_else(|| {
+        wrong("`--listen` needs `--forward` and `--tls-secret`, or `--upstream`; see `--help`")
+    })?;
+    if tls_secret.is_empty() {
+        return Err(wrong("`--forward` needs `--tls-secret DIR` with certificate and key"));
+    }
     let identity_headers = match identity_headers.as_slice() {
         [IdentityArg::None] => Vec::new(),
         kinds => kinds.iter().map(|kind| identity(*kind)).collect::<Result<_, _>>()?,
@@ -208,8 +232,15 @@ fn by_flags(
         let listen = SocketAddr::new(listen.ip(), port);
         listeners.push(Listener::Redirect(Redirect { listen, https_port }));
     }
+    Ok((listeners, plaintext_door))
+}
+
+fn by_flags(
+    (listeners, plaintext_door): (Vec<Listener>, PlaintextDoor),
+    process: &ProcessArgs,
+) -> SidecarConfig {
     let status = SocketAddr::new(IpAddr::from([0_u16; 8]), STATUS_PORT);
-    Ok(SidecarConfig {
+    SidecarConfig {
         version: VERSION,
         listeners,
         status_listen: process.status_listen.unwrap_or(status),
@@ -218,7 +249,7 @@ fn by_flags(
         key_log: if process.allow_key_log { KeyLog::OnDemand } else { KeyLog::Refused },
         drain: Drain { delay_seconds: process.drain_delay, timeout_seconds: process.drain_timeout },
         log_level: process.log_level.into(),
-    })
+    }
 }
 
 fn policy(clients: ClientArgs) -> Result<Clients, Refused> {
@@ -491,6 +522,12 @@ mod tests {
             "--stall-timeout",
             "--max-connection-age",
             "--close-refused-clients",
+            "--upstream",
+            "--upstream-client-secret",
+            "--upstream-ca-secret",
+            "--upstream-server-names",
+            "--upstream-sni",
+            "SSL_CERT_FILE",
             "--check-config",
             "--unsafe-target",
             "--require-loopback",

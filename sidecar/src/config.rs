@@ -20,8 +20,10 @@ use crate::dial::target::Target;
 use crate::limits::Bounds;
 use crate::secret_dir::{SecretDir, SecretPaths};
 
+pub(crate) mod originate;
 pub(crate) mod probes;
 
+use originate::{OriginatePlan, Surroundings};
 use probes::ProbePlan;
 
 /// Whether the application may be elsewhere than on loopback.
@@ -37,6 +39,7 @@ pub(crate) enum TargetPolicy {
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) terminate: Vec<TerminatePlan>,
+    pub(crate) originate: Vec<OriginatePlan>,
     pub(crate) redirect: Vec<RedirectPlan>,
     pub(crate) status: SocketAddr,
     /// What the status listener performs.
@@ -106,18 +109,20 @@ impl Plan {
     /// # Errors
     /// Everything that is wrong or unsafe.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Vec<ConfigFault>> {
-        let Settings { config, secrets, bind, target, max_connections, bounds, .. } = settings;
+        let Settings { config, secrets, bind, ca_file, target, max_connections, bounds, .. } =
+            settings;
         let SidecarConfig { version: _, listeners, status_listen, drain, .. } = config;
         let bound = |address: SocketAddr| match bind {
             Some(ip) => SocketAddr::new(*ip, address.port()),
             None => address,
         };
-        let mut faults = unserved(config);
+        let mut faults = Vec::new();
         if listeners.is_empty() {
             faults.push(ConfigFault("there is no listener".to_owned()));
         }
         let mut plan = Self {
             terminate: Vec::new(),
+            originate: Vec::new(),
             redirect: Vec::new(),
             status: bound(*status_listen),
             probes: Vec::new(),
@@ -138,7 +143,11 @@ impl Plan {
                     listen: bound(redirect.listen),
                     https_port: redirect.https_port,
                 }),
-                Listener::Originate(_) => {}
+                Listener::Originate(originate) => {
+                    let ca_file = ca_file.as_ref();
+                    let around = Surroundings { secrets, bind: *bind, ca_file };
+                    plan.originate.extend(originate::plan(originate, around, &mut report));
+                }
                 Listener::Terminate(terminate) => {
                     let listen = bound(terminate.listen);
                     let reading = Reading { secrets, target: *target, report: &mut report };
@@ -162,35 +171,23 @@ impl Plan {
     /// The addresses that the sidecar listens on, as far as they are known before.
     fn listening(&self) -> impl Iterator<Item = SocketAddr> {
         let terminate = self.terminate.iter().map(|it| it.listen);
+        let originate = self.originate.iter().map(|it| it.listen);
         let redirect = self.redirect.iter().map(|it| it.listen);
-        terminate.chain(redirect).chain([self.status]).filter(|it| it.port() != 0)
+        terminate.chain(originate).chain(redirect).chain([self.status]).filter(|it| it.port() != 0)
     }
-}
-
-/// What a document may ask for and this version does not do: refused, never passed over.
-fn unserved(config: &SidecarConfig) -> Vec<ConfigFault> {
-    let mut unserved = Vec::new();
-    for listener in &config.listeners {
-        let place = listener.listen();
-        let mut note = |what: &str| unserved.push(format!("listener {place}: {what}"));
-        match listener {
-            Listener::Originate(_) => note("`originate`"),
-            Listener::Redirect(_) | Listener::Terminate(_) => {}
-        }
-    }
-    let text = |what| ConfigFault(format!("{what} is not supported by this version"));
-    unserved.into_iter().map(text).collect()
 }
 
 impl Plan {
     /// The TCP ports that it takes to serve this plan.
     pub(crate) fn ports(&self) -> Ports {
         let listen = self.terminate.iter().map(|it| it.listen);
+        let listen = listen.chain(self.originate.iter().map(|it| it.listen));
         let listen = listen.chain(self.redirect.iter().map(|it| it.listen)).chain([self.status]);
         let connect = self.applications().map(|it| it.port());
+        let outward = self.originate.iter().flat_map(OriginatePlan::connects_to);
         let probed = self.probes.iter().map(|it| it.action.port());
         Ports {
-            connect: connect.chain(probed).collect(),
+            connect: connect.chain(probed).chain(outward).collect(),
             listen: listen.map(|it| it.port()).collect(),
         }
     }

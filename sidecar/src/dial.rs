@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hyper::client::conn::{http1, http2};
@@ -18,11 +18,18 @@ use crate::limits;
 use crate::telemetry::metrics::ListenerMetrics;
 
 pub(crate) mod target;
+pub(crate) mod upstream;
 
 use target::{Stream, Target};
 
 /// One HTTP/1.1 connection to the application.
 pub(crate) type Http1 = http1::SendRequest<RequestBody>;
+
+/// Where a connection goes when its answer is over.
+pub(crate) trait Home: std::fmt::Debug + Send + Sync {
+    /// Takes the connection, for another request or to its end.
+    fn give_back(&self, sender: Http1);
+}
 
 /// The application of a listener.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ pub(crate) struct Application {
     idle: Mutex<Vec<Idle>>,
     shared: tokio::sync::Mutex<Option<http2::SendRequest<RequestBody>>>,
     tracker: TaskTracker,
-    metrics: ListenerMetrics,
+    metrics: Arc<ListenerMetrics>,
 }
 
 #[derive(Debug)]
@@ -59,7 +66,7 @@ impl Application {
     pub(crate) fn new(
         targets: Vec<Target>,
         tracker: TaskTracker,
-        metrics: ListenerMetrics,
+        metrics: Arc<ListenerMetrics>,
     ) -> Self {
         Self {
             targets,
@@ -180,7 +187,6 @@ impl Idle {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use http::{Request, StatusCode};
@@ -196,7 +202,8 @@ mod tests {
 
     fn application(addresses: Vec<SocketAddr>) -> Application {
         let targets = addresses.into_iter().map(Target::Tcp).collect();
-        Application::new(targets, TaskTracker::new(), Metrics::new().of_listener("test"))
+        let metrics = Arc::new(Metrics::new().of_listener("test"));
+        Application::new(targets, TaskTracker::new(), metrics)
     }
 
     /// Answers every request with 204, and closes a connection after `most` of them.

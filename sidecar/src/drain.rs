@@ -17,6 +17,9 @@ pub(crate) struct Phases {
     pub(crate) unready: CancellationToken,
     /// No new connections; open ones end with the request that they are at.
     pub(crate) closing: CancellationToken,
+    /// The application's connections to the next tier end likewise: it may need them for what it
+    /// still answers, so that they stay open until its clients are gone.
+    pub(crate) outward: CancellationToken,
     /// What is still open is cut.
     pub(crate) cut: CancellationToken,
 }
@@ -76,6 +79,7 @@ pub(crate) async fn until_the_end(
     }
     process.phases.unready.cancel();
     process.phases.closing.cancel();
+    process.phases.outward.cancel();
     process.phases.cut.cancel();
 }
 
@@ -86,7 +90,13 @@ async fn in_order(process: &Arc<Process>, plan: DrainPlan) {
     process.clients.close();
     // The timeout counts from the signal, as kubelet's grace period does.
     let left = plan.timeout.saturating_sub(plan.delay);
-    if timeout(left, process.clients.wait()).await.is_err() {
+    let gone = async {
+        process.clients.wait().await;
+        process.phases.outward.cancel();
+        process.outward.close();
+        process.outward.wait().await;
+    };
+    if timeout(left, gone).await.is_err() {
         process
             .log
             .warn("the drain timeout is over, cutting what is still open")

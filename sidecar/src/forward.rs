@@ -21,11 +21,15 @@ pub(crate) mod headers;
 mod hop;
 mod http;
 mod identity;
+mod near;
+mod outward;
 mod record;
 mod tcp;
 mod turns;
 mod upgrade;
 mod watched;
+
+pub(crate) use outward::originate;
 
 /// What serves a connection to its end, in memory of just its own size: a task keeps room for the
 /// largest thing that it ever held, and ten thousand connections mostly hold nothing.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lasthop_contract::client_policy::{ClientPolicy, ClientPolicyParts, RefusalObserver};
 use lasthop_contract::credential::{Credential, Trust};
 use lasthop_contract::problem::Problem;
+use lasthop_contract::server_policy::ServerObserver;
 use lasthop_contract::sidecar_config::Protocol;
 use lasthop_contract::tls::{ServerTls, SniResolver};
 use rustls::{KeyLog, ServerConfig};
@@ -17,6 +18,7 @@ use crate::config::{ClientsPlan, TerminatePlan};
 use crate::secret_dir::SecretDir;
 use crate::trouble::Trouble;
 
+pub(crate) mod outward;
 mod slot;
 
 use slot::{Look, Slot, judge_authorities, judge_credential, judge_lists};
@@ -36,6 +38,8 @@ pub(crate) struct Generation {
 pub(crate) struct Witnesses {
     /// Of clients that were let in or refused.
     pub(crate) clients: Arc<dyn RefusalObserver>,
+    /// Of next tiers that were refused.
+    pub(crate) servers: Arc<dyn ServerObserver>,
     /// Of secrets; [`None`]: nobody, ever.
     pub(crate) secrets: Option<Arc<dyn KeyLog>>,
 }
@@ -59,14 +63,34 @@ struct ClientsKeeper {
 }
 
 /// What looking at the Secrets brought.
-#[derive(Debug, Default)]
-pub(crate) struct Refresh {
+#[derive(Debug)]
+pub(crate) struct Refresh<G> {
     /// A new state to serve.
-    pub(crate) generation: Option<Generation>,
+    pub(crate) generation: Option<G>,
     /// What is newly known to be wrong.
     pub(crate) troubles: Vec<Trouble>,
     /// Secrets whose change was not taken.
     pub(crate) rejected: usize,
+}
+
+impl<G> Default for Refresh<G> {
+    fn default() -> Self {
+        Self { generation: None, troubles: Vec::new(), rejected: 0 }
+    }
+}
+
+impl<G> Refresh<G> {
+    /// The same, once `take` took the new state.
+    pub(crate) fn taken(self, take: impl FnOnce(G)) -> Refresh<()> {
+        let Self { generation, troubles, rejected } = self;
+        Refresh { generation: generation.map(take), troubles, rejected }
+    }
+
+    /// The change of `slot` was not taken.
+    fn reject<T>(&mut self, slot: &Slot<T>) {
+        self.rejected += 1;
+        self.troubles.extend(slot.troubles.iter().cloned());
+    }
 }
 
 impl Keeper {
@@ -115,16 +139,13 @@ impl Keeper {
     }
 
     /// Looks at the Secrets again.
-    pub(crate) fn refresh(&mut self, now: i64) -> Refresh {
+    pub(crate) fn refresh(&mut self, now: i64) -> Refresh<Generation> {
         let mut refresh = Refresh::default();
         let mut changed = false;
         for slot in &mut self.credentials {
             match slot.look(&self.hasher, now) {
                 Look::Same => {}
-                Look::Rejected => {
-                    refresh.rejected += 1;
-                    refresh.troubles.extend(slot.troubles.iter().cloned());
-                }
+                Look::Rejected => refresh.reject(slot),
                 Look::Candidate(credential) => {
                     slot.take(credential);
                     changed = true;
@@ -237,7 +258,7 @@ impl ClientsKeeper {
     }
 
     /// Takes what is new as far as a safe policy comes of it; whether one did.
-    fn refresh(&mut self, hasher: &RandomState, now: i64, refresh: &mut Refresh) -> bool {
+    fn refresh<G>(&mut self, hasher: &RandomState, now: i64, refresh: &mut Refresh<G>) -> bool {
         let authorities = self.authorities.look(hasher, now);
         let lists = self.lists.as_mut().map_or(Look::Same, |slot| slot.look(hasher, now));
         for (look, slot) in [(&authorities, Some(&self.authorities)), (&lists, self.lists.as_ref())]

@@ -290,20 +290,26 @@ fn explain(error: &io::Error, judged: Option<Judged>) -> Failure {
         Error::AlertReceived(AlertDescription::CloseNotify | AlertDescription::UserCanceled) => {
             Failure::Aborted
         }
-        Error::AlertReceived(alert) => Failure::ClientAlert { alert: name(*alert) },
+        Error::AlertReceived(alert) => Failure::ClientAlert { alert: alert_name(*alert) },
         Error::InvalidCertificate(_) => Failure::Unproven,
         other => Failure::Malformed { reason: other.to_string() },
     }
 }
 
 /// The alert by its name in RFC 8446, 6, as far as it can be had from rustls' name for it.
-fn name(alert: AlertDescription) -> String {
+pub(crate) fn alert_name(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::UnknownCA => "unknown_ca".to_owned(),
         AlertDescription::BadCertificate => "bad_certificate".to_owned(),
         AlertDescription::CertificateUnknown => "certificate_unknown".to_owned(),
         AlertDescription::CertificateExpired => "certificate_expired".to_owned(),
+        AlertDescription::CertificateRequired => "certificate_required".to_owned(),
+        AlertDescription::CertificateRevoked => "certificate_revoked".to_owned(),
         AlertDescription::UnsupportedCertificate => "unsupported_certificate".to_owned(),
+        AlertDescription::AccessDenied => "access_denied".to_owned(),
+        AlertDescription::InternalError => "internal_error".to_owned(),
+        AlertDescription::NoApplicationProtocol => "no_application_protocol".to_owned(),
+        AlertDescription::UnrecognisedName => "unrecognized_name".to_owned(),
         AlertDescription::HandshakeFailure => "handshake_failure".to_owned(),
         AlertDescription::ProtocolVersion => "protocol_version".to_owned(),
         other => format!("number {}", u8::from(other)),

@@ -22,6 +22,8 @@ mod host;
 mod keylog;
 mod limits;
 mod listener;
+mod load;
+mod originator;
 mod plain;
 mod probe;
 mod proxy_protocol;

@@ -45,6 +45,51 @@ pub(crate) const POOL_SIZE: usize = 512;
 /// 100, without memory of their own.
 pub(crate) const HEAD_BYTES: usize = 64 * 1024;
 
+/// The next tier, over a network: to connect, and from there to the end of the handshake.
+pub(crate) const UPSTREAM_CONNECT: Duration = Duration::from_secs(3);
+
+/// See [`UPSTREAM_CONNECT`].
+pub(crate) const UPSTREAM_HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// The application's first bytes to the next tier: how often they are looked at while they are not
+/// enough to tell HTTP/1.1 from HTTP/2.
+pub(crate) const PEEK: Duration = Duration::from_millis(2);
+
+/// The next tier: addresses that are tried for one request, and the time after which no further one is.
+pub(crate) const UPSTREAM_TRIES: usize = 4;
+
+/// See [`UPSTREAM_TRIES`].
+pub(crate) const UPSTREAM_TRYING: Duration = Duration::from_secs(8);
+
+/// The next tier: for how long an address that failed is left out, the first time and at most.
+pub(crate) const UPSTREAM_EJECTION: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The next tier: addresses that a name is taken to have.
+pub(crate) const UPSTREAM_ADDRESSES: usize = 64;
+
+/// The next tier: for how long the addresses behind a name are good, at least between two questions,
+/// and for an answer.
+pub(crate) const RESOLVED: Duration = Duration::from_secs(10);
+
+/// See [`RESOLVED`].
+pub(crate) const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
+
+/// See [`RESOLVED`].
+pub(crate) const RESOLVE: Duration = Duration::from_secs(5);
+
+/// The next tier: how long an HTTP/1.1 connection may lie idle. A new one costs round trips there, so
+/// longer than [`POOL_IDLE`], and shorter than the 5 s after which Node and uvicorn close theirs.
+pub(crate) const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
+
+/// The next tier: how long an HTTP/2 connection may lie idle. Its end is announced (GOAWAY), so that
+/// no request meets it.
+pub(crate) const UPSTREAM_H2_IDLE: Duration = Duration::from_secs(60);
+
+/// The next tier: requests at once on an HTTP/2 connection before there is a second one; servers
+/// should allow as many (RFC 9113, 6.5.2).
+pub(crate) const UPSTREAM_STREAMS: usize = 100;
+
 /// HTTP/2 (RFC 9113): streams open at once.
 pub(crate) const H2_STREAMS: u32 = 250;
 

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::config::TerminatePlan;
-use crate::dial::Application;
+use crate::dial::{Application, Home, Http1};
 use crate::drain::Phases;
 use crate::generation::{Generation, Keeper};
 use crate::limits::Bounds;
@@ -30,6 +30,9 @@ pub(crate) struct Process {
     pub(crate) phases: Phases,
     /// Connections of clients and what they still do; drain waits for them.
     pub(crate) clients: TaskTracker,
+    /// Connections of the application to the next tier and what they still do; drain waits for them
+    /// when it has waited for the clients.
+    pub(crate) outward: TaskTracker,
     /// Connections to applications, which nobody waits for.
     pub(crate) background: TaskTracker,
     pub(crate) max_connections: usize,
@@ -38,6 +41,27 @@ pub(crate) struct Process {
     pub(crate) shares: Option<Shares>,
     /// One permit a connection, over all listeners.
     pub(crate) room: Arc<Semaphore>,
+}
+
+/// A process for tests of other rooms, without a listener.
+#[cfg(test)]
+pub(crate) fn test_process() -> Process {
+    let (log, _writer) =
+        Log::to(std::io::sink(), lasthop_contract::sidecar_config::LogLevel::Error)
+            .expect("a thread starts");
+    Process {
+        log,
+        metrics: Metrics::new(),
+        refusals: RefusalGate::default(),
+        phases: Phases::default(),
+        clients: TaskTracker::new(),
+        outward: TaskTracker::new(),
+        background: TaskTracker::new(),
+        max_connections: 10,
+        bounds: Bounds::default(),
+        shares: None,
+        room: Arc::new(Semaphore::new(10)),
+    }
 }
 
 /// A listener that ends TLS, as its connections see it.
@@ -57,8 +81,8 @@ pub(crate) struct Terminator {
     pub(crate) generation: ArcSwap<Generation>,
     /// Told of each new generation.
     pub(crate) changes: watch::Sender<()>,
-    pub(crate) metrics: ListenerMetrics,
-    detail: Mutex<CredentialDetail>,
+    pub(crate) metrics: Arc<ListenerMetrics>,
+    pub(crate) ledger: Ledger,
 }
 
 /// What the status listener tells of a listener's Secrets.
@@ -71,6 +95,37 @@ pub(crate) struct CredentialDetail {
     /// Whether a change waits that was not good enough to be taken.
     pub(crate) failing: bool,
     pub(crate) troubles: Vec<Trouble>,
+}
+
+/// What was last taken down of a listener's Secrets.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<CredentialDetail>);
+
+impl Ledger {
+    /// Takes `fresh` down; while it is failing, the time stays at which it was last good.
+    pub(crate) fn note(&self, fresh: CredentialDetail, metrics: &ListenerMetrics) {
+        let mut detail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_good = if fresh.failing { detail.last_good } else { fresh.last_good };
+        *detail = CredentialDetail { last_good, ..fresh };
+        for (secret, not_after) in &detail.credentials {
+            metrics.not_after(secret, *not_after);
+        }
+        metrics.last_good.set(detail.last_good);
+        metrics.failing.set(i64::from(detail.failing));
+        let crl_expired = detail.troubles.iter().any(Trouble::is_expired_crl);
+        metrics.crl_expired.set(i64::from(crl_expired));
+    }
+
+    /// What was last taken down.
+    pub(crate) fn detail(&self) -> CredentialDetail {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Home for Terminator {
+    fn give_back(&self, sender: Http1) {
+        self.application.give_back(sender);
+    }
 }
 
 impl Terminator {
@@ -93,9 +148,9 @@ impl Terminator {
             proxy_protocol,
         } = plan;
         let name = address.port().to_string();
-        let metrics = process.metrics.of_listener(&name);
+        let metrics = Arc::new(process.metrics.of_listener(&name));
         let application =
-            Application::new(application, process.background.clone(), metrics.clone());
+            Application::new(application, process.background.clone(), Arc::clone(&metrics));
         Self {
             name,
             address,
@@ -108,34 +163,21 @@ impl Terminator {
             generation: ArcSwap::from_pointee(generation),
             changes: watch::Sender::new(()),
             metrics,
-            detail: Mutex::default(),
+            ledger: Ledger::default(),
         }
     }
 
     /// Takes down what `keeper` knows, for status and metrics.
     pub(crate) fn note(&self, keeper: &Keeper, now: i64) {
-        let troubles = keeper.troubles(now);
-        let failing = keeper.is_failing();
-        let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
-        detail.credentials = keeper
+        let credentials = keeper
             .credentials()
-            .map(|(secret, credential)| (secret.to_owned(), credential.leaf().not_after))
-            .collect();
-        if !failing {
-            detail.last_good = now;
-        }
-        detail.failing = failing;
-        for (secret, not_after) in &detail.credentials {
-            self.metrics.not_after(secret, *not_after);
-        }
-        self.metrics.last_good.set(detail.last_good);
-        self.metrics.failing.set(i64::from(failing));
-        self.metrics.crl_expired.set(i64::from(troubles.iter().any(Trouble::is_expired_crl)));
-        detail.troubles = troubles;
-    }
-
-    /// What was last taken down.
-    pub(crate) fn detail(&self) -> CredentialDetail {
-        self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            .map(|(secret, credential)| (secret.to_owned(), credential.leaf().not_after));
+        let fresh = CredentialDetail {
+            credentials: credentials.collect(),
+            last_good: now,
+            failing: keeper.is_failing(),
+            troubles: keeper.troubles(now),
+        };
+        self.ledger.note(fresh, &self.metrics);
     }
 }

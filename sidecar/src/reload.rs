@@ -10,11 +10,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
 use lasthop_contract::problem::Gravity;
 
-use crate::generation::Keeper;
+use crate::generation::outward::OutwardKeeper;
+use crate::generation::{Keeper, Refresh};
 use crate::limits;
-use crate::listener::{Process, Terminator};
+use crate::listener::{Ledger, Process, Terminator};
+use crate::originator::Originator;
 use crate::telemetry::clock;
 use crate::telemetry::log::Log;
+use crate::telemetry::metrics::ListenerMetrics;
 use crate::trouble::Trouble;
 
 /// Looks between two looks at what time alone did to the Secrets.
@@ -32,7 +35,7 @@ impl Reloader {
     /// # Errors
     /// When there can be no thread.
     pub(crate) fn start(
-        listeners: Vec<(Keeper, Arc<Terminator>)>,
+        listeners: Vec<Box<dyn Followed>>,
         process: Arc<Process>,
     ) -> io::Result<Self> {
         let (wake, woken) = channel();
@@ -49,7 +52,73 @@ impl Reloader {
     }
 }
 
-fn follow(mut listeners: Vec<(Keeper, Arc<Terminator>)>, process: &Process, woken: &Receiver<()>) {
+/// A listener whose Secrets are followed.
+pub(crate) trait Followed: Send {
+    /// What log and metrics call it.
+    fn name(&self) -> &str;
+    fn metrics(&self) -> &ListenerMetrics;
+    fn ledger(&self) -> &Ledger;
+    /// Looks at the Secrets, and takes into use what is new and good.
+    fn look(&mut self, now: i64) -> Refresh<()>;
+    /// Takes down what is known of the Secrets.
+    fn note(&self, now: i64);
+}
+
+/// The Secrets of a listener, and the listener.
+#[derive(Debug)]
+pub(crate) struct Kept<K, L>(pub(crate) K, pub(crate) Arc<L>);
+
+impl Followed for Kept<Keeper, Terminator> {
+    fn name(&self) -> &str {
+        &self.1.name
+    }
+
+    fn metrics(&self) -> &ListenerMetrics {
+        &self.1.metrics
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.1.ledger
+    }
+
+    fn look(&mut self, now: i64) -> Refresh<()> {
+        let Self(keeper, terminator) = self;
+        let taken = |generation| {
+            terminator.generation.store(Arc::new(generation));
+            terminator.changes.send_replace(());
+        };
+        keeper.refresh(now).taken(taken)
+    }
+
+    fn note(&self, now: i64) {
+        self.1.note(&self.0, now);
+    }
+}
+
+impl Followed for Kept<OutwardKeeper, Originator> {
+    fn name(&self) -> &str {
+        &self.1.name
+    }
+
+    fn metrics(&self) -> &ListenerMetrics {
+        &self.1.metrics
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.1.ledger
+    }
+
+    fn look(&mut self, now: i64) -> Refresh<()> {
+        let Self(keeper, originator) = self;
+        keeper.refresh(now).taken(|outward| originator.upstream.renew(outward))
+    }
+
+    fn note(&self, now: i64) {
+        self.1.note(&self.0, now);
+    }
+}
+
+fn follow(mut listeners: Vec<Box<dyn Followed>>, process: &Process, woken: &Receiver<()>) {
     let mut looks: u32 = 0;
     loop {
         match woken.recv_timeout(limits::RELOAD) {
@@ -57,21 +126,20 @@ fn follow(mut listeners: Vec<(Keeper, Arc<Terminator>)>, process: &Process, woke
             Err(RecvTimeoutError::Disconnected) => return,
         }
         looks = looks.wrapping_add(1);
-        for (keeper, terminator) in &mut listeners {
-            let looked = catch_unwind(AssertUnwindSafe(|| look(keeper, terminator, &process.log)));
+        for listener in &mut listeners {
+            let looked = catch_unwind(AssertUnwindSafe(|| look(&mut **listener, &process.log)));
             // What is good goes on serving also where our own code fails; the next look may go well.
             let changed = looked.unwrap_or_else(|_panic| {
-                terminator.metrics.reload_failures.inc();
+                listener.metrics().reload_failures.inc();
                 false
             });
             if changed || looks.is_multiple_of(LOOKS_OF_TIME) {
-                let before = terminator.detail().troubles;
-                let now = clock::now().seconds();
-                terminator.note(keeper, now);
+                let before = listener.ledger().detail().troubles;
+                listener.note(clock::now().seconds());
                 if !changed {
-                    let after = terminator.detail().troubles;
+                    let after = listener.ledger().detail().troubles;
                     let fresh = after.iter().filter(|trouble| !before.contains(trouble));
-                    fresh.for_each(|trouble| tell(&process.log, Some(&terminator.name), trouble));
+                    fresh.for_each(|trouble| tell(&process.log, Some(listener.name()), trouble));
                 }
             }
         }
@@ -79,23 +147,21 @@ fn follow(mut listeners: Vec<(Keeper, Arc<Terminator>)>, process: &Process, woke
 }
 
 /// Whether there is anything new.
-fn look(keeper: &mut Keeper, terminator: &Terminator, log: &Log) -> bool {
-    let refresh = keeper.refresh(clock::now().seconds());
+fn look(listener: &mut dyn Followed, log: &Log) -> bool {
+    let refresh = listener.look(clock::now().seconds());
     for trouble in &refresh.troubles {
-        tell(log, Some(&terminator.name), trouble);
+        tell(log, Some(listener.name()), trouble);
     }
     if refresh.rejected > 0 {
-        terminator.metrics.reload_failures.inc();
+        listener.metrics().reload_failures.inc();
         log.error("a changed Secret is broken, the last good state goes on serving")
-            .text("listener", &terminator.name)
+            .text("listener", listener.name())
             .write();
     }
     let taken = refresh.generation.is_some();
-    if let Some(generation) = refresh.generation {
-        terminator.generation.store(Arc::new(generation));
-        terminator.changes.send_replace(());
-        terminator.metrics.reloads.inc();
-        log.info("a changed Secret was taken into use").text("listener", &terminator.name).write();
+    if taken {
+        listener.metrics().reloads.inc();
+        log.info("a changed Secret was taken into use").text("listener", listener.name()).write();
     }
     taken || refresh.rejected > 0
 }

@@ -16,25 +16,26 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept;
 use crate::cli::{KeyLogRequest, Purpose, Settings};
-use crate::config::{Plan, RedirectPlan, TerminatePlan};
+use crate::config::{Plan, RedirectPlan};
 use crate::confine::{self, Confined, Confinement};
 use crate::door::{self, Door};
 use crate::drain::{self, Phases, Signals};
-use crate::generation::{Generation, Keeper, Witnesses};
-use crate::handshake::Witness;
+use crate::generation::Keeper;
+use crate::generation::outward::OutwardKeeper;
 use crate::hardening;
 use crate::keylog::{self, KeyTap};
 use crate::listener::{Process, Terminator};
+use crate::load::{Loaded, load};
+use crate::originator::Originator;
 use crate::probe::Probes;
 use crate::redirect;
-use crate::reload::{self, Reloader};
+use crate::reload::{self, Followed, Kept, Reloader};
 use crate::shares::Shares;
 use crate::status::{self, Status};
 use crate::telemetry::clock;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::refusals::RefusalGate;
-use crate::trouble::Trouble;
 
 /// How a run ended; the codes are those of sysexits(3) and are promised in `--help`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -169,7 +170,8 @@ fn check(plan: &Plan) -> Exit {
     });
     match checked {
         Ok(loaded) => {
-            println!("good: {} TLS listener(s), every Secret can be used", loaded.len());
+            let count = loaded.terminate.len() + loaded.originate.len();
+            println!("good: {count} TLS listener(s), every Secret can be used");
             Exit::Ended
         }
         Err(exit) => exit,
@@ -181,44 +183,6 @@ struct Served {
     loaded: Loaded,
     /// Where secrets may be asked for.
     tap: Option<Arc<KeyTap>>,
-}
-
-type Loaded = Vec<(TerminatePlan, Keeper, Generation)>;
-
-/// Reads the Secrets of all listeners, and tells everything that is wrong with any.
-fn load(
-    plan: &Plan,
-    tap: Option<&Arc<KeyTap>>,
-    mut tell: impl FnMut(&str, &Trouble),
-) -> Result<Loaded, Exit> {
-    let witnesses = Witnesses {
-        clients: Arc::new(Witness),
-        secrets: tap.map(|tap| Arc::clone(tap) as Arc<dyn rustls::KeyLog>),
-    };
-    let now = clock::now().seconds();
-    let mut loaded = Vec::new();
-    let mut failed = None;
-    for terminate in &plan.terminate {
-        let listener = terminate.listen.port().to_string();
-        let troubles = match Keeper::load(terminate, witnesses.clone(), now) {
-            Ok((keeper, generation, troubles)) => {
-                loaded.push((terminate.clone(), keeper, generation));
-                troubles
-            }
-            Err(troubles) => {
-                let is_unsafe = troubles.iter().any(Trouble::is_unsafe);
-                failed = if is_unsafe { Some(Exit::Usage) } else { failed.or(Some(Exit::Secret)) };
-                troubles
-            }
-        };
-        for trouble in &troubles {
-            tell(&listener, trouble);
-        }
-    }
-    match failed {
-        None => Ok(loaded),
-        Some(exit) => Err(exit),
-    }
 }
 
 fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
@@ -238,6 +202,7 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
         refusals: RefusalGate::default(),
         phases: Phases::default(),
         clients: TaskTracker::new(),
+        outward: TaskTracker::new(),
         background: TaskTracker::new(),
         max_connections,
         bounds: plan.bounds,
@@ -292,6 +257,7 @@ fn serve_key_log(tap: Arc<KeyTap>, bound: &Bound, process: &Arc<Process>) {
 /// Every listener, bound and not yet served.
 struct Bound {
     terminate: Vec<(TcpListener, Arc<Terminator>, Keeper)>,
+    originate: Vec<(TcpListener, Arc<Originator>, OutwardKeeper)>,
     redirect: Vec<(TcpListener, RedirectPlan)>,
     status: TcpListener,
     /// Mode and address of the listeners that end no TLS.
@@ -301,11 +267,18 @@ struct Bound {
 impl Bound {
     fn new(plan: &Plan, loaded: Loaded, process: &Process) -> Result<Self, Exit> {
         let mut terminate = Vec::new();
-        for (plan, keeper, generation) in loaded {
+        for (plan, keeper, generation) in loaded.terminate {
             let (listener, address) = bind(plan.listen, "terminate", &process.log)?;
             let terminator = Terminator::new(plan, address, generation, process);
             terminator.note(&keeper, clock::now().seconds());
             terminate.push((listener, Arc::new(terminator), keeper));
+        }
+        let mut originate = Vec::new();
+        for (plan, keeper, outward) in loaded.originate {
+            let (listener, address) = bind(plan.listen, "originate", &process.log)?;
+            let originator = Originator::new(plan, address, outward, process);
+            originator.note(&keeper, clock::now().seconds());
+            originate.push((listener, Arc::new(originator), keeper));
         }
         let mut redirect = Vec::new();
         let mut others = Vec::new();
@@ -316,7 +289,7 @@ impl Bound {
         }
         let (status, address) = bind(plan.status, "status", &process.log)?;
         others.push(("status", address));
-        Ok(Self { terminate, redirect, status, others })
+        Ok(Self { terminate, originate, redirect, status, others })
     }
 
     /// The doors of the applications of `plan` beside these listeners.
@@ -331,22 +304,31 @@ impl Bound {
         process: &Arc<Process>,
         (probes, door): (Probes, Arc<Door>),
     ) -> io::Result<Reloader> {
-        let Self { terminate, redirect, status, others } = self;
-        let mut keepers = Vec::new();
+        let Self { terminate, originate, redirect, status, others } = self;
+        let mut followed: Vec<Box<dyn Followed>> = Vec::new();
         let mut terminators = Vec::new();
         for (listener, terminator, keeper) in terminate {
             terminators.push(Arc::clone(&terminator));
-            keepers.push((keeper, Arc::clone(&terminator)));
+            followed.push(Box::new(Kept(keeper, Arc::clone(&terminator))));
             process.background.spawn(accept::terminate(listener, terminator, Arc::clone(process)));
+        }
+        let mut originators = Vec::new();
+        for (listener, originator, keeper) in originate {
+            originators.push(Arc::clone(&originator));
+            followed.push(Box::new(Kept(keeper, Arc::clone(&originator))));
+            process.background.spawn(accept::originate(listener, originator, Arc::clone(process)));
         }
         for (listener, plan) in redirect {
             let serving = redirect::serve(listener, plan.https_port, Arc::clone(process));
             process.background.spawn(serving);
         }
-        process.background.spawn(housekeeping(terminators.clone(), Arc::clone(process)));
-        let status_of = Status { process: Arc::clone(process), terminators, probes, door, others };
+        let process_of = Arc::clone(process);
+        let status_of =
+            Status { process: process_of, terminators, originators, probes, door, others };
+        let tidied = (status_of.terminators.clone(), status_of.originators.clone());
+        process.background.spawn(housekeeping(tidied, Arc::clone(process)));
         process.background.spawn(status::serve(status, status_of));
-        let reloader = Reloader::start(keepers, Arc::clone(process))?;
+        let reloader = Reloader::start(followed, Arc::clone(process))?;
         process.log.info("ready").write();
         Ok(reloader)
     }
@@ -383,7 +365,10 @@ fn bind(
 }
 
 /// Closes what lies idle, and says what was not said.
-async fn housekeeping(terminators: Vec<Arc<Terminator>>, process: Arc<Process>) {
+async fn housekeeping(
+    (terminators, originators): (Vec<Arc<Terminator>>, Vec<Arc<Originator>>),
+    process: Arc<Process>,
+) {
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seconds: u32 = 0;
@@ -391,6 +376,9 @@ async fn housekeeping(terminators: Vec<Arc<Terminator>>, process: Arc<Process>) 
         second.tick().await;
         for terminator in &terminators {
             terminator.application.sweep();
+        }
+        for originator in &originators {
+            originator.upstream.sweep();
         }
         seconds = seconds.wrapping_add(1);
         if seconds.is_multiple_of(10) && process.log.writes(LogLevel::Warn) {

@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 
 use crate::door::{Door, Sight};
 use crate::limits;
-use crate::listener::{Process, Terminator};
+use crate::listener::{CredentialDetail, Process, Terminator};
+use crate::originator::Originator;
 use crate::plain::{self, Answer, Reply, Until};
 use crate::probe::Probes;
 use crate::telemetry::metrics::Readiness;
@@ -24,6 +25,7 @@ use crate::telemetry::metrics::Readiness;
 pub(crate) struct Status {
     pub(crate) process: Arc<Process>,
     pub(crate) terminators: Vec<Arc<Terminator>>,
+    pub(crate) originators: Vec<Arc<Originator>>,
     /// What is performed for kubelet.
     pub(crate) probes: Probes,
     pub(crate) door: Arc<Door>,
@@ -113,7 +115,8 @@ impl Status {
             let listener = if *mode == "status" { mode } else { port.as_str() };
             json!({ "listener": listener, "mode": mode, "address": address })
         });
-        let listeners: Vec<Value> = terminators.chain(others).collect();
+        let originators = self.originators.iter().map(|originator| of_originator(originator));
+        let listeners: Vec<Value> = terminators.chain(originators).chain(others).collect();
         let document = json!({
             "ready": objection.is_none(),
             "reason": objection,
@@ -134,27 +137,52 @@ fn of_port((port, sight): (&u16, &Sight)) -> Value {
 }
 
 fn of_terminator(terminator: &Terminator) -> Value {
-    let detail = terminator.detail();
-    let credentials = detail.credentials.iter();
-    let troubles = detail.troubles.iter();
-    json!({
+    let mut value = json!({
         "listener": terminator.name,
         "mode": "terminate",
         "address": terminator.address,
+    });
+    of_secrets(&mut value, &terminator.ledger.detail());
+    value
+}
+
+fn of_originator(originator: &Originator) -> Value {
+    let addresses = originator.upstream.states().into_iter().map(|(address, active, avoided)| {
+        json!({ "address": address, "active": active, "avoided": avoided })
+    });
+    let mut value = json!({
+        "listener": originator.name,
+        "mode": "originate",
+        "address": originator.address,
+        "upstream": originator.target,
+        "upstreamAddresses": addresses.collect::<Vec<_>>(),
+    });
+    of_secrets(&mut value, &originator.ledger.detail());
+    value
+}
+
+fn of_secrets(value: &mut Value, detail: &CredentialDetail) {
+    let credentials = detail
+        .credentials
+        .iter()
+        .map(|(secret, not_after)| json!({ "secret": secret, "notAfter": rfc3339(*not_after) }));
+    let troubles = detail.troubles.iter().map(|trouble| {
+        json!({
+            "secret": trouble.secret,
+            "code": trouble.code(),
+            "message": trouble.to_string(),
+            "help": trouble.help(),
+        })
+    });
+    let told = json!({
         "lastGood": rfc3339(detail.last_good),
         "failing": detail.failing,
-        "credentials": credentials
-            .map(|(secret, not_after)| json!({ "secret": secret, "notAfter": rfc3339(*not_after) }))
-            .collect::<Vec<_>>(),
-        "troubles": troubles
-            .map(|trouble| json!({
-                "secret": trouble.secret,
-                "code": trouble.code(),
-                "message": trouble.to_string(),
-                "help": trouble.help(),
-            }))
-            .collect::<Vec<_>>(),
-    })
+        "credentials": credentials.collect::<Vec<_>>(),
+        "troubles": troubles.collect::<Vec<_>>(),
+    });
+    if let (Value::Object(value), Value::Object(told)) = (value, told) {
+        value.extend(told);
+    }
 }
 
 fn not_allowed(methods: &'static str) -> Answer {

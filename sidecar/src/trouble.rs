@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use lasthop_contract::client_policy::PolicyError;
 use lasthop_contract::problem::{Fault, Gravity, Problem};
+use lasthop_contract::server_policy::ServerPolicyError;
 
 use crate::secret_dir::SecretDir;
 
@@ -44,6 +46,14 @@ impl Trouble {
     pub(crate) fn policy(dir: &SecretDir, error: &PolicyError) -> Self {
         let reason = error.to_string();
         Self { secret: dir.name().to_owned(), what: What::Policy { reason } }
+    }
+
+    pub(crate) fn server_policy(found_in: &str, error: &ServerPolicyError) -> Self {
+        Self { secret: found_in.to_owned(), what: What::Tls { reason: error.to_string() } }
+    }
+
+    pub(crate) fn bundle(file: &Path, reason: String) -> Self {
+        Self { secret: file.display().to_string(), what: What::Unreadable { reason } }
     }
 
     pub(crate) fn tls(error: &rustls::Error) -> Self {

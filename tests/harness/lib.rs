@@ -13,6 +13,7 @@ pub mod golden;
 pub mod kubelet;
 pub mod kubernetes;
 pub mod openssl;
+pub mod outward;
 pub mod pki;
 pub mod pod;
 pub mod process;

@@ -152,13 +152,7 @@ impl Sidecar {
     #[track_caller]
     pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let text = self.ask("/metrics").run().expect(200).text();
-        let samples = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let (found, value) = rest.rsplit_once(' ')?;
-            let is_it = found.is_empty() || found.starts_with('{');
-            (is_it && labels.iter().all(|label| found.contains(label))).then_some(value)
-        });
-        samples.filter_map(|value| value.parse::<f64>().ok()).sum()
+        sum_of(&text, name, labels)
     }
 
     /// Waits for the log line about a refused connection with this code.
@@ -189,6 +183,17 @@ impl Sidecar {
         self.process.terminate();
         self.process.finish()
     }
+}
+
+/// The sum of all samples of a metric in `text` whose labels hold all of `labels`.
+pub(crate) fn sum_of(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let samples = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let (found, value) = rest.rsplit_once(' ')?;
+        let is_it = found.is_empty() || found.starts_with('{');
+        (is_it && labels.iter().all(|label| found.contains(label))).then_some(value)
+    });
+    samples.filter_map(|value| value.parse::<f64>().ok()).sum()
 }
 
 impl Setup {

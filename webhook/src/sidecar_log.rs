@@ -1,14 +1,17 @@
-//! The codes of the sidecar's own log: why a connection was refused. They are found at run time, by the
-//! sidecar; here are their pages in `docs/rules.md`.
+//! The codes of the sidecar's own log: why a connection was refused, and why the next tier did not
+//! answer. They are found at run time, by the sidecar; here are their pages in `docs/rules.md`.
 
 use lasthop_contract::problem::Code;
+
+mod upstream;
 
 /// What the sidecar logs under a code.
 #[derive(Debug)]
 pub struct Logged {
     /// The stable code.
     pub code: Code,
-    /// The word under `reason`, in the log and in the metric `lasthop_refused_connections_total`.
+    /// The word under `reason`, in the log and in the metrics `lasthop_refused_connections_total` and
+    /// `lasthop_upstream_failures_total`.
     pub reason: &'static str,
     /// What happened, in a phrase.
     pub what: &'static str,
@@ -18,9 +21,10 @@ pub struct Logged {
     pub cure: &'static str,
 }
 
-/// Everything that the sidecar logs of refused connections, by code.
+/// Everything that the sidecar logs under a code of its own, by code.
 pub fn all() -> impl Iterator<Item = &'static Logged> {
-    CLIENTS.iter().chain(HANDSHAKES)
+    let upstream = upstream::CERTIFICATES.iter().chain(upstream::HANDSHAKES);
+    CLIENTS.iter().chain(HANDSHAKES).chain(upstream).chain(upstream::CONNECTIONS)
 }
 
 /// What is logged under a code.
@@ -260,6 +264,11 @@ mod tests {
         below.filter(|it| it.extension().is_some_and(|it| it == "rs")).collect()
     }
 
+    /// Where the codes of the policies are.
+    fn refusals(root: &Path) -> [PathBuf; 2] {
+        ["client", "server"].map(|it| root.join(format!("contract/src/{it}_policy/refusal.rs")))
+    }
+
     /// The numbers behind each `mark` of a text that a `)` or `,` ends.
     fn numbers<'a>(text: &'a str, mark: &'a str) -> impl Iterator<Item = u16> + 'a {
         text.split(mark).skip(1).filter_map(|rest| rest.split([')', ',']).next()?.parse().ok())
@@ -268,10 +277,13 @@ mod tests {
     #[test]
     fn every_code_that_the_sidecar_can_log_is_explained() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let refusal = root.join("contract/src/client_policy/refusal.rs");
-        let refusal = fs::read_to_string(refusal).unwrap();
-        let mut logged: BTreeSet<u16> = numbers(&refusal, "=> ").collect();
-        assert!(logged.len() > 10, "{logged:?}");
+        let mut logged = BTreeSet::new();
+        for refusal in refusals(&root) {
+            let text = fs::read_to_string(refusal).unwrap();
+            let before = logged.len();
+            logged.extend(numbers(&text, "=> "));
+            assert!(logged.len() > before + 5, "{logged:?}");
+        }
         for file in sources(&root.join("sidecar/src")) {
             logged.extend(numbers(&fs::read_to_string(file).unwrap(), "Code("));
         }
@@ -284,7 +296,7 @@ mod tests {
     fn every_reason_is_the_word_of_the_log() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let files = sources(&root.join("sidecar/src")).into_iter();
-        let files = files.chain([root.join("contract/src/client_policy/refusal.rs")]);
+        let files = files.chain(refusals(&root));
         let text: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
         for Logged { code, reason, what, why, cure } in all() {
             assert!(text.contains(&format!("\"{reason}\"")), "{code}: {reason}");

@@ -59,6 +59,16 @@ impl Upstream {
         &self.host
     }
 
+    /// Host and port, an IPv6 address in brackets; port 443 is left out, as clients leave it out.
+    pub fn authority(&self) -> String {
+        match (self.host.contains(':'), self.port) {
+            (true, 443) => format!("[{}]", self.host),
+            (true, port) => format!("[{}]:{port}", self.host),
+            (false, 443) => self.host.clone(),
+            (false, port) => format!("{}:{port}", self.host),
+        }
+    }
+
     /// The TCP port.
     pub fn port(&self) -> u16 {
         self.port

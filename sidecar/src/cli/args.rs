@@ -11,6 +11,7 @@ use lasthop_contract::sidecar_config::{
 };
 
 use super::help;
+use super::upstream::UpstreamArgs;
 use crate::confine::Confinement;
 use crate::keylog::LONGEST;
 
@@ -40,6 +41,8 @@ pub(super) struct Cli {
     pub(super) listener: ListenerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
+    #[command(flatten)]
+    pub(super) upstream: UpstreamArgs,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
     #[command(flatten)]
@@ -79,6 +82,8 @@ pub(super) struct DocumentArgs {
     pub(super) secrets_root: PathBuf,
 
     /// Listen on this address instead of the configured ones; the ports stay
+    ///
+    /// Listeners to the next tier stay on loopback, whatever is written here.
     #[arg(long, value_name = "ADDRESS")]
     pub(super) bind: Option<IpAddr>,
 }
@@ -86,8 +91,8 @@ pub(super) struct DocumentArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "One listener by flags")]
 pub(super) struct ListenerArgs {
-    /// Take TLS connections here; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR:PORT", requires = "forward", requires = "tls_secret")]
+    /// Take connections here; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR:PORT")]
     pub(super) listen: Option<SocketAddr>,
 
     /// The application, which must listen on loopback, or on a Unix socket

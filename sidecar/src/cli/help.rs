@@ -2,7 +2,8 @@
 
 /// What the program is.
 pub(super) const ABOUT: &str = "\
-Ends TLS or mutual TLS beside an application and forwards over localhost.
+Ends TLS or mutual TLS beside an application and forwards over localhost; and, the other way round,
+takes plaintext on localhost and speaks TLS or mutual TLS to the next tier.
 
 It decides by certificate who may come in, tells the application who that is, takes out what a
 client wrote about itself, reloads certificates without losing a request, and ends in order:
@@ -12,6 +13,7 @@ at SIGTERM unready first, gone last.";
 pub(super) const USAGE: &str = "\
 lasthop-sidecar [--config FILE] [--secrets-root DIR] [--bind ADDRESS] [--check-config]
        lasthop-sidecar --listen ADDR:PORT --forward ADDR:PORT --tls-secret DIR… [OPTIONS]
+       lasthop-sidecar --listen 127.0.0.1:PORT --upstream https://HOST:PORT [OPTIONS]
        lasthop-sidecar keylog --for TIME";
 
 /// What `keylog` is.
@@ -56,6 +58,16 @@ EXAMPLES
       --client-ca-secret alb-ca --allowed-clients dns:alb.example.com \\
       --trusted-proxies allowed-clients
 
+  The other way round: what the application sends to http://127.0.0.1:9001 goes to the next tier over
+  mutual TLS, if that is who it should be:
+    lasthop-sidecar --listen 127.0.0.1:9001 --upstream https://db.example.com:8443 \\
+      --upstream-client-secret web-client --upstream-ca-secret db-ca
+    curl -H 'Host: db.example.com' http://127.0.0.1:9001/
+
+  The next tier by an address, asked for one name and known by another:
+    lasthop-sidecar --listen 127.0.0.1:9002 --upstream tls://10.0.0.7:5432 --upstream-ca-secret db-ca \\
+      --upstream-sni db.example.com --upstream-server-names uri:spiffe://example.com/db
+
   Is this configuration good, and are its Secrets?
     lasthop-sidecar --config sidecar.json --secrets-root ./secrets --check-config
 
@@ -70,9 +82,14 @@ WHAT IS PASSED ON
   100 Continue. Headers by which a client could pretend to be another are taken out, in any
   spelling; X-Forwarded-For, -Proto, -Host and -Port and the identity headers are written anew.
 
+  To the next tier requests and answers go as they were written, but for what ends at every hop;
+  HTTP/1.1 or HTTP/2, as the next tier chooses (ALPN). Where it does not answer, the application gets
+  502, 503 or 504 with a code that `lasthop explain` knows; the log says which certificate it showed.
+
 SIGNALS
   SIGTERM, SIGINT  unready; after --drain-delay no new connections; end when all are done, or
-                   --drain-timeout after the signal. A second signal ends at once.
+                   --drain-timeout after the signal. A second signal ends at once. Listeners to
+                   the next tier stay open until the application has answered its clients.
   SIGHUP           looks at the Secrets now.
 
 STATUS LISTENER
@@ -92,6 +109,7 @@ EXIT STATUS
 /// Neither a document nor a listener.
 pub(super) const NOTHING_TO_SERVE: &str = "\
 there is nothing to serve; give a configuration with `--config FILE` or in LASTHOP_CONFIG,
-       or one listener with `--listen ADDR:PORT --forward ADDR:PORT --tls-secret DIR`
+       or one listener with `--listen ADDR:PORT --forward ADDR:PORT --tls-secret DIR`,
+       or `--listen 127.0.0.1:PORT --upstream https://HOST:PORT`
 
 For more, try `--help`.";

@@ -14,8 +14,7 @@ use super::expect::{Abandoned, Gate, GateKeeper};
 use super::headers::clean_trailers;
 use super::record::{Meter, Record};
 use crate::admit::Alpn;
-use crate::dial::Http1;
-use crate::listener::Terminator;
+use crate::dial::{Home, Http1};
 
 /// A request's body on its way to the application.
 #[derive(Debug)]
@@ -138,18 +137,28 @@ fn cleaned(frame: Frame<Bytes>) -> Frame<Bytes> {
 #[derive(Debug)]
 pub(super) struct Lease {
     sender: Option<Http1>,
-    terminator: Arc<Terminator>,
+    home: Arc<dyn Home>,
 }
 
 impl Lease {
-    pub(super) fn new(sender: Http1, terminator: Arc<Terminator>) -> Self {
-        Self { sender: Some(sender), terminator }
+    pub(super) fn new(sender: Http1, home: Arc<dyn Home>) -> Self {
+        Self { sender: Some(sender), home }
+    }
+
+    /// Of a connection that others use at the same time.
+    pub(super) fn shared(home: Arc<dyn Home>) -> Self {
+        Self { sender: None, home }
+    }
+
+    /// The connection is for something else now, and its home stays to be counted on.
+    pub(super) fn leave(self) -> Arc<dyn Home> {
+        self.home
     }
 
     /// The answer is over, another request may go.
     fn end(&mut self) {
         if let Some(sender) = self.sender.take() {
-            self.terminator.application.give_back(sender);
+            self.home.give_back(sender);
         }
     }
 }
@@ -254,7 +263,7 @@ impl Body for ResponseBody {
             }
             Some(Err(_broken)) => {
                 if let Some(record) = &mut self.record {
-                    record.failed("the application broke off its answer");
+                    record.broken_off();
                 }
             }
             None => self.finish(),

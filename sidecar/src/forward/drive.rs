@@ -14,10 +14,9 @@ use hyper::service::HttpService;
 use tokio::time::{sleep, timeout};
 
 use super::aside::Aside;
-use super::hop::Hop;
+use super::near::Near;
 use crate::admit::Alpn;
 use crate::limits;
-use crate::standing;
 use crate::telemetry::metrics::Closed;
 
 /// A connection that can be asked to take no further request.
@@ -59,26 +58,26 @@ where
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Drives `connection` to its end, which drain or a bound may bring.
-pub(super) async fn drive<C: Graceful>(mut connection: Pin<Box<C>>, hop: Arc<Hop>) {
-    let mut end = Aside::new(Box::pin(end(Arc::clone(&hop))));
+pub(super) async fn drive<C: Graceful>(mut connection: Pin<Box<C>>, near: Arc<Near>) {
+    let mut end = Aside::new(Box::pin(end(Arc::clone(&near))));
     let end = tokio::select! {
-        result = connection.as_mut() => return tell(&hop, result),
+        result = connection.as_mut() => return tell(&near, result),
         end = &mut end => end,
     };
     match end {
-        End::Cut(why) => return closed(&hop, why),
+        End::Cut(why) => return closed(&near, why),
         End::Goodbye(why) => {
             if let Some(why) = why {
-                closed(&hop, why);
+                closed(&near, why);
             }
             connection.as_mut().say_goodbye();
         }
     }
     // Who was told to go may not stay by not listening.
-    let mut overdue = Aside::new(Box::pin(overdue(Arc::clone(&hop))));
+    let mut overdue = Aside::new(Box::pin(overdue(Arc::clone(&near))));
     tokio::select! {
-        result = connection => tell(&hop, result),
-        why = &mut overdue => closed(&hop, why),
+        result = connection => tell(&near, result),
+        why = &mut overdue => closed(&near, why),
     }
 }
 
@@ -91,11 +90,11 @@ enum End {
     Cut(Closed),
 }
 
-/// Waits for a reason to end the connection of `hop`.
-async fn end(hop: Arc<Hop>) -> End {
-    let bounds = hop.process.bounds;
-    let mut closing = pin!(closing(&hop));
-    let mut lost = pin!(lost(&hop));
+/// Waits for a reason to end the connection `near`.
+async fn end(near: Arc<Near>) -> End {
+    let bounds = near.process.bounds;
+    let mut closing = pin!(closing(&near));
+    let mut lost = pin!(near.lost());
     let mut idle = Duration::ZERO;
     let mut seen = 0;
     loop {
@@ -105,11 +104,11 @@ async fn end(hop: Arc<Hop>) -> End {
             why = lost.as_mut() => return End::Cut(why),
             () = sleep(bounds.tick()) => {}
         }
-        if let Some(why) = hop.holds_up() {
+        if let Some(why) = near.holds_up() {
             return End::Cut(why);
         }
-        let requests = hop.requests();
-        let is_idle = hop.is_idle() && requests == seen;
+        let requests = near.requests();
+        let is_idle = near.is_idle() && requests == seen;
         idle = if is_idle { idle + bounds.tick() } else { Duration::ZERO };
         seen = requests;
         if bounds.idle_http.is_some_and(|most| idle >= most) {
@@ -117,27 +116,27 @@ async fn end(hop: Arc<Hop>) -> End {
         }
         // With HTTP/1.1 the next answer says so: a connection that is closed between two requests
         // may be closed on the second.
-        if hop.protocol == Alpn::H2 && hop.is_old() {
+        if near.protocol == Alpn::H2 && near.is_old() {
             return End::Goodbye(Some(Closed::Age));
         }
     }
 }
 
 /// Waits until a connection that was to end is held by its client alone.
-async fn overdue(hop: Arc<Hop>) -> Closed {
-    let bounds = hop.process.bounds;
+async fn overdue(near: Arc<Near>) -> Closed {
+    let bounds = near.process.bounds;
     let patience = bounds.stall.unwrap_or(limits::STALL);
-    let mut lost = pin!(lost(&hop));
+    let mut lost = pin!(near.lost());
     let mut idle = Duration::ZERO;
     loop {
         tokio::select! {
             why = lost.as_mut() => return why,
             () = sleep(bounds.tick()) => {}
         }
-        if let Some(why) = hop.holds_up() {
+        if let Some(why) = near.holds_up() {
             return why;
         }
-        idle = if hop.is_idle() { idle + bounds.tick() } else { Duration::ZERO };
+        idle = if near.is_idle() { idle + bounds.tick() } else { Duration::ZERO };
         // All is answered, and the client does not read it.
         if idle >= patience {
             return Closed::Stalled;
@@ -145,29 +144,24 @@ async fn overdue(hop: Arc<Hop>) -> Closed {
     }
 }
 
-/// Waits until the client may not stay.
-async fn lost(hop: &Hop) -> Closed {
-    standing::lost(hop.standing.as_ref(), &hop.terminator, &hop.process, &hop.fields).await
-}
-
 /// Ready when the process takes no further requests, and this client had a chance of its first.
-async fn closing(hop: &Hop) {
-    hop.process.phases.closing.cancelled().await;
-    if hop.requests() == 0 {
-        let _none_came = timeout(FIRST_REQUEST, hop.first_request()).await;
+async fn closing(near: &Near) {
+    near.closing().cancelled().await;
+    if near.requests() == 0 {
+        let _none_came = timeout(FIRST_REQUEST, near.first_request()).await;
     }
 }
 
 /// Takes down that the sidecar ends a connection.
-fn closed(hop: &Hop, why: Closed) {
-    hop.terminator.metrics.closed(why);
-    let line = hop.process.log.debug("a connection is ended");
-    line.fields(&hop.fields).text("reason", why.word()).write();
+fn closed(near: &Near, why: Closed) {
+    near.metrics.closed(why);
+    let line = near.process.log.debug("a connection is ended");
+    line.fields(&near.fields).text("reason", why.word()).write();
 }
 
-fn tell(hop: &Hop, result: hyper::Result<()>) {
+fn tell(near: &Near, result: hyper::Result<()>) {
     if let Err(error) = result {
-        let line = hop.process.log.debug("a connection ended with an error");
-        line.fields(&hop.fields).display("reason", error).write();
+        let line = near.process.log.debug("a connection ended with an error");
+        line.fields(&near.fields).display("reason", error).write();
     }
 }

@@ -108,7 +108,7 @@ impl Failure {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -196,20 +196,22 @@ pub(super) async fn exchange(
             Protocol::Http | Protocol::Tcp => over_http1(terminator, request, meter).await,
         }
     };
-    patient(answer, meter, limits::ANSWER).await
+    patient(answer, meter, limits::ANSWER).await.unwrap_or(Err(Failure::Silent))
 }
 
-/// Waits for `answer` as long as the client sends, and `limit` after its last byte.
-async fn patient<F, T>(answer: F, meter: &Meter, limit: Duration) -> Result<T, Failure>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
+/// Waits for `answer` as long as who asked sends, and `limit` after the last byte; [`None`] where
+/// nothing came.
+pub(super) async fn patient<F: Future>(
+    answer: F,
+    meter: &Meter,
+    limit: Duration,
+) -> Option<F::Output> {
     let mut answer = std::pin::pin!(answer);
     loop {
         let left = limit.saturating_sub(meter.quiet()).max(Duration::from_millis(1));
         match timeout(left, answer.as_mut()).await {
-            Ok(result) => return result,
-            Err(_elapsed) if meter.quiet() >= limit => return Err(Failure::Silent),
+            Ok(answer) => return Some(answer),
+            Err(_elapsed) if meter.quiet() >= limit => return None,
             Err(_elapsed) => {}
         }
     }
@@ -244,11 +246,14 @@ async fn over_http1(
 }
 
 fn leased(response: Response<Incoming>, sender: Http1, terminator: &Arc<Terminator>) -> Answer {
-    Answer { response, lease: Some(Lease::new(sender, Arc::clone(terminator))) }
+    Answer { response, lease: Some(Lease::new(sender, Arc::<Terminator>::clone(terminator))) }
 }
 
 /// The same request again, where sending it twice is as good as once (RFC 9110, 9.2.2).
-fn repeatable(request: &Request<RequestBody>, meter: &Arc<Meter>) -> Option<Request<RequestBody>> {
+pub(super) fn repeatable(
+    request: &Request<RequestBody>,
+    meter: &Arc<Meter>,
+) -> Option<Request<RequestBody>> {
     let idempotent = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
@@ -265,7 +270,7 @@ fn repeatable(request: &Request<RequestBody>, meter: &Arc<Meter>) -> Option<Requ
 }
 
 /// Whether the connection ended before the head of the answer was there.
-fn died(error: &hyper::Error) -> bool {
+pub(super) fn died(error: &hyper::Error) -> bool {
     let broken = std::error::Error::source(error)
         .and_then(|source| source.downcast_ref::<io::Error>())
         .is_some_and(|error| {
@@ -313,9 +318,9 @@ mod tests {
     #[tokio::test]
     async fn a_silent_application_is_a_504() {
         let meter = Meter::new(Instant::now(), Turns::new().begin());
-        let never = std::future::pending::<Result<(), Failure>>();
-        let failure = patient(never, &meter, LIMIT).await.unwrap_err();
-        assert_eq!(failure.status(), StatusCode::GATEWAY_TIMEOUT);
+        let never = std::future::pending::<()>();
+        assert_eq!(patient(never, &meter, LIMIT).await, None);
+        assert_eq!(Failure::Silent.status(), StatusCode::GATEWAY_TIMEOUT);
         assert!(meter.quiet() >= LIMIT);
     }
 
@@ -327,8 +332,8 @@ mod tests {
                 sleep(LIMIT / 2).await;
                 meter.receive(1);
             }
-            Ok("answer")
+            "answer"
         };
-        assert_eq!(patient(upload, &meter, LIMIT).await.unwrap(), "answer");
+        assert_eq!(patient(upload, &meter, LIMIT).await, Some("answer"));
     }
 }

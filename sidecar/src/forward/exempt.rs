@@ -28,12 +28,13 @@ pub(super) fn admits(hop: &Hop, parts: &Parts, incoming: &Incoming) -> bool {
     hop.terminator.metrics.refused_request(&code, NOT_EXEMPT);
     let kind = format!("{}:{code}", hop.terminator.name);
     if let Verdict::Write { suppressed } =
-        hop.process.refusals.ask(&kind, std::time::Instant::now())
+        hop.near.process.refusals.ask(&kind, std::time::Instant::now())
     {
-        hop.process
+        hop.near
+            .process
             .log
             .warn("refused")
-            .fields(&hop.fields)
+            .fields(&hop.near.fields)
             .text("code", &code)
             .text("reason", NOT_EXEMPT)
             .text("detail", &format!("the client has no certificate, and {exempt}"))

@@ -70,6 +70,14 @@ pub(crate) fn to_application(headers: &mut HeaderMap, origin: &Origin<'_>) -> (A
     (asked, stripped)
 }
 
+/// Takes out what ends at this hop, and nothing else.
+pub(crate) fn end_hop(headers: &mut HeaderMap) -> Asked {
+    let asked = asked(headers);
+    let listed = listed(headers);
+    remove_hop_by_hop(headers, &listed);
+    asked
+}
+
 /// Makes the headers of an answer those that the client reads.
 pub(crate) fn to_client(headers: &mut HeaderMap) {
     let listed = listed(headers);

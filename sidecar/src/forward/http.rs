@@ -20,6 +20,7 @@ use super::exempt;
 use super::expect::Gate;
 use super::headers::{self, Asked, Origin};
 use super::hop::Hop;
+use super::near::Near;
 use super::record::Record;
 use super::upgrade;
 use super::watched::Watched;
@@ -38,7 +39,7 @@ pub(super) fn serve(
 ) -> Serving {
     let (hop, stream) = Hop::new(admitted, terminator, process);
     let hop = Arc::new(hop);
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&hop)));
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&hop.near)));
     let service = service_fn({
         let hop = Arc::clone(&hop);
         move |request| {
@@ -48,16 +49,17 @@ pub(super) fn serve(
             Box::pin(async move { Ok::<_, Infallible>(answer(hop, request).await) })
         }
     });
-    match hop.protocol {
-        Alpn::H2 => Box::pin(drive(Box::pin(h2(&hop).serve_connection(io, service)), hop)),
+    let near = Arc::clone(&hop.near);
+    match near.protocol {
+        Alpn::H2 => Box::pin(drive(Box::pin(h2(&near).serve_connection(io, service)), near)),
         Alpn::Http1 => {
             let connection = h1().serve_connection(io, service).with_upgrades();
-            Box::pin(drive(Box::pin(connection), hop))
+            Box::pin(drive(Box::pin(connection), near))
         }
     }
 }
 
-fn h1() -> http1::Builder {
+pub(super) fn h1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // hyper's own timeout does not tell a slow head from an idle connection; `drive` does.
     builder
@@ -67,8 +69,8 @@ fn h1() -> http1::Builder {
     builder
 }
 
-fn h2(hop: &Hop) -> http2::Builder<TrackedExecutor> {
-    let mut builder = http2::Builder::new(TrackedExecutor(hop.process.clients.clone()));
+pub(super) fn h2(near: &Near) -> http2::Builder<TrackedExecutor> {
+    let mut builder = http2::Builder::new(TrackedExecutor(near.tracker().clone()));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::H2_STREAMS)
@@ -85,12 +87,12 @@ fn h2(hop: &Hop) -> http2::Builder<TrackedExecutor> {
 /// Answers one request.
 async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseBody> {
     let (mut parts, incoming) = request.into_parts();
-    let mut record = Box::new(Record::new(&hop, &parts));
+    let mut record = Box::new(Record::new(&hop.near, &parts));
     let asked = match prepare(&hop, &mut parts, &incoming) {
         Ok(asked) => asked,
         Err(bad) => {
             let mut response = own(bad.status, bad.text, record);
-            if hop.protocol == Alpn::Http1 {
+            if hop.near.protocol == Alpn::Http1 {
                 // Who writes such requests may mean something else by what follows.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -109,7 +111,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     let body = if asked.has_no_body {
         RequestBody::none(meter)
     } else {
-        RequestBody::new(incoming, hop.protocol, gate, meter)
+        RequestBody::new(incoming, hop.near.protocol, gate, meter)
     };
     let request = Request::from_parts(parts, body);
     let meter = Arc::clone(record.meter());
@@ -123,13 +125,13 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match client {
-            Some(client) => upgrade::tunnel(client, response, lease, record, &hop),
+            Some(client) => upgrade::tunnel(client, response, lease, record, &hop.near),
             None => failed(&hop, &Failure::Nonsense, record),
         };
     }
     let (mut parts, incoming) = response.into_parts();
     headers::to_client(&mut parts.headers);
-    if hop.protocol == Alpn::Http1 && hop.is_old() {
+    if hop.near.protocol == Alpn::Http1 && hop.near.is_old() {
         hop.terminator.metrics.closed(Closed::Age);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -182,13 +184,13 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
     if stripped > 0 {
         hop.terminator.metrics.stripped.inc_by(stripped);
     }
-    if hop.protocol == Alpn::H2 && hop.terminator.protocol == Protocol::Http {
+    if hop.near.protocol == Alpn::H2 && hop.terminator.protocol == Protocol::Http {
         headers::join_cookies(&mut parts.headers);
     }
     let has_no_body = exchange::frame(parts, incoming, &hop.terminator, &host)
         .map_err(|text| bad(StatusCode::BAD_REQUEST, text))?;
     let websocket = asked.websocket
-        && hop.protocol == Alpn::Http1
+        && hop.near.protocol == Alpn::Http1
         && hop.terminator.protocol == Protocol::Http
         && parts.method == Method::GET;
     ask(parts, Asked { websocket, ..asked }, hop.terminator.protocol);
@@ -216,7 +218,7 @@ fn ask(parts: &mut Parts, asked: Asked, protocol: Protocol) {
     headers.insert(CONNECTION, HeaderValue::from_static(connection));
 }
 
-fn expects_continue(parts: &Parts) -> bool {
+pub(super) fn expects_continue(parts: &Parts) -> bool {
     parts.headers.get(EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
@@ -224,12 +226,16 @@ fn expects_continue(parts: &Parts) -> bool {
 fn failed(hop: &Hop, failure: &Failure, mut record: Box<Record>) -> Response<ResponseBody> {
     hop.terminator.metrics.application_failure(failure.word());
     record.failed(failure.reason());
-    failure.tell(&hop.process.log, &hop.fields);
+    failure.tell(&hop.near.process.log, &hop.near.fields);
     own(failure.status(), failure.reason(), record)
 }
 
 /// An answer of our own: short, plain, and nothing in it that the client should not know.
-fn own(status: StatusCode, text: &str, mut record: Box<Record>) -> Response<ResponseBody> {
+pub(super) fn own(
+    status: StatusCode,
+    text: &str,
+    mut record: Box<Record>,
+) -> Response<ResponseBody> {
     record.answered(status);
     let text = format!("{} {}: {text}\n", status.as_str(), status.canonical_reason().unwrap_or(""));
     let mut response = Response::new(ResponseBody::own(text, record));

@@ -8,13 +8,13 @@ use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use super::hop::Hop;
+use super::near::Near;
 use super::turns::Turn;
 
 /// One request, from its head to the last byte of its answer.
 #[derive(Debug)]
 pub(super) struct Record {
-    hop: Arc<Hop>,
+    near: Arc<Near>,
     start: Instant,
     method: Method,
     path: String,
@@ -70,18 +70,18 @@ impl Meter {
 const CLIENT_WENT_AWAY: u64 = 499;
 
 impl Record {
-    pub(super) fn new(hop: &Arc<Hop>, parts: &Parts) -> Self {
-        hop.begin();
+    pub(super) fn new(near: &Arc<Near>, parts: &Parts) -> Self {
+        near.begin();
         let start = Instant::now();
         Self {
-            hop: Arc::clone(hop),
+            near: Arc::clone(near),
             start,
             method: parts.method.clone(),
             // No query: it is where people put what should not be in a log.
             path: parts.uri.path().to_owned(),
             version: parts.version,
             answer: None,
-            meter: Arc::new(Meter::new(start, hop.turn())),
+            meter: Arc::new(Meter::new(start, near.turn())),
             error: None,
             outcome: Outcome::CutShort,
         }
@@ -101,6 +101,11 @@ impl Record {
         self.error = Some(error);
     }
 
+    /// The far side ended its answer before the end.
+    pub(super) fn broken_off(&mut self) {
+        self.failed(self.near.side.broke_off());
+    }
+
     /// The last byte of the answer was passed on.
     pub(super) fn complete(&mut self) {
         self.outcome = Outcome::Whole;
@@ -109,10 +114,10 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let hop = &self.hop;
+        let near = &self.near;
         self.meter.turn.over();
-        hop.end();
-        let metrics = &hop.terminator.metrics;
+        near.end();
+        let metrics = &near.metrics;
         let received = self.meter.received.load(Ordering::Relaxed);
         let sent = self.meter.sent.load(Ordering::Relaxed);
         metrics.received.inc_by(received);
@@ -120,11 +125,11 @@ impl Drop for Record {
         if let Some((status, duration)) = self.answer {
             metrics.request(status, duration);
         }
-        let mut line = hop
+        let mut line = near
             .process
             .log
             .info("request")
-            .fields(&hop.fields)
+            .fields(&near.fields)
             .foreign("method", self.method.as_str())
             .foreign("path", &self.path)
             .text("http", version(self.version));
@@ -137,11 +142,11 @@ impl Drop for Record {
         let error = match (self.error, self.outcome, self.answer) {
             (Some(error), _, _) => Some(error),
             (None, Outcome::Whole, _) => None,
-            (None, Outcome::CutShort, _) if hop.process.phases.cut.is_cancelled() => {
+            (None, Outcome::CutShort, _) if near.process.phases.cut.is_cancelled() => {
                 Some("cut at the end of the drain")
             }
-            (None, Outcome::CutShort, None) => Some("the client went away before the answer"),
-            (None, Outcome::CutShort, Some(_)) => Some("the client went away during the answer"),
+            (None, Outcome::CutShort, None) => Some(near.side.left_before()),
+            (None, Outcome::CutShort, Some(_)) => Some(near.side.left_during()),
         };
         line.maybe("error", error)
             .millis("duration_ms", self.start.elapsed())

@@ -21,7 +21,7 @@ use crate::listener::{Process, Terminator};
 use crate::proxy_protocol::write::{self, ClientTold, Told};
 use crate::standing::{self, Standing};
 use crate::telemetry::log::Fields;
-use crate::telemetry::metrics::Closed;
+use crate::telemetry::metrics::{Closed, ListenerMetrics};
 
 /// Bytes that are copied at once, each way; below 16 KiB, a TLS record's worth, copying gets slow.
 const BUFFER: usize = 16 * 1024;
@@ -46,16 +46,16 @@ pub(super) async fn relay(
     };
     let standing = Standing::of(&admitted, &process);
     let mut client = Watched::new(&mut admitted.stream);
-    let flow = Arc::clone(&client.flow);
-    let mut record = Record { fields, flow, terminator, process, end: End::Cut };
-    let copied = copy_bidirectional_with_sizes(&mut client, &mut application, BUFFER, BUFFER);
+    let metrics = Arc::clone(&terminator.metrics);
+    let mut record = Record::new(fields, &client, metrics, process);
+    let copied = copy(&mut client, &mut application);
     record.end = tokio::select! {
         copied = copied => match copied {
             Ok(_counted) => End::Whole,
             Err(error) => End::Broken(error),
         },
-        why = overdue(&record, standing.as_ref()) => {
-            record.terminator.metrics.closed(why);
+        why = overdue(&record, standing.as_ref(), &terminator) => {
+            record.metrics.closed(why);
             End::Closed(why)
         }
     };
@@ -66,22 +66,20 @@ pub(super) async fn relay(
 }
 
 /// Waits until a bound or a change of policy ends the connection.
-async fn overdue(record: &Record, standing: Option<&Standing>) -> Closed {
-    let Record { fields, flow, terminator, process, .. } = record;
-    let idle = async {
-        let Some(most) = process.bounds.idle_tcp else { return std::future::pending().await };
-        loop {
-            let left = most.saturating_sub(flow.quiet());
-            if left.is_zero() {
-                return Closed::Idle;
-            }
-            sleep(left).await;
-        }
-    };
+async fn overdue(record: &Record, standing: Option<&Standing>, terminator: &Terminator) -> Closed {
     tokio::select! {
-        why = idle => why,
-        why = standing::lost(standing, terminator, process, fields) => why,
+        why = record.idle() => why,
+        why = standing::lost(standing, terminator, &record.process, &record.fields) => why,
     }
+}
+
+/// Copies both ways until both ends have ended.
+pub(super) async fn copy<N, F>(near: &mut N, far: &mut F) -> io::Result<(u64, u64)>
+where
+    N: AsyncRead + AsyncWrite + Unpin,
+    F: AsyncRead + AsyncWrite + Unpin,
+{
+    copy_bidirectional_with_sizes(near, far, BUFFER, BUFFER).await
 }
 
 /// A connection to the application, which has been told whose it is where it wants to know.
@@ -133,13 +131,13 @@ impl Flow {
 }
 
 /// A client's stream whose bytes are counted.
-struct Watched<'s, S> {
+pub(super) struct Watched<'s, S> {
     stream: &'s mut S,
     flow: Arc<Flow>,
 }
 
 impl<'s, S> Watched<'s, S> {
-    fn new(stream: &'s mut S) -> Self {
+    pub(super) fn new(stream: &'s mut S) -> Self {
         let zero = || AtomicU64::new(0);
         let flow = Flow { start: Instant::now(), received: zero(), sent: zero(), moved: zero() };
         Self { stream, flow: Arc::new(flow) }
@@ -180,16 +178,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
 }
 
 /// Written down when the connection ends, however it does.
-struct Record {
+pub(super) struct Record {
     fields: Fields,
     flow: Arc<Flow>,
-    terminator: Arc<Terminator>,
+    metrics: Arc<ListenerMetrics>,
     process: Arc<Process>,
-    end: End,
+    pub(super) end: End,
+}
+
+impl Record {
+    /// Of a relay that begins, with what is read from and written to `near`.
+    pub(super) fn new<S>(
+        fields: Fields,
+        near: &Watched<'_, S>,
+        metrics: Arc<ListenerMetrics>,
+        process: Arc<Process>,
+    ) -> Self {
+        Self { fields, flow: Arc::clone(&near.flow), metrics, process, end: End::Cut }
+    }
+
+    /// Waits until no byte has moved for as long as that may be.
+    pub(super) async fn idle(&self) -> Closed {
+        let Some(most) = self.process.bounds.idle_tcp else { return std::future::pending().await };
+        loop {
+            let left = most.saturating_sub(self.flow.quiet());
+            if left.is_zero() {
+                return Closed::Idle;
+            }
+            sleep(left).await;
+        }
+    }
 }
 
 /// How a relay ended.
-enum End {
+pub(super) enum End {
     /// Both said their last byte.
     Whole,
     Broken(io::Error),
@@ -203,8 +225,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         let Flow { start, received, sent, moved: _ } = &*self.flow;
         let [received, sent] = [received, sent].map(|bytes| bytes.load(Ordering::Relaxed));
-        self.terminator.metrics.received.inc_by(received);
-        self.terminator.metrics.sent.inc_by(sent);
+        self.metrics.received.inc_by(received);
+        self.metrics.sent.inc_by(sent);
         let line = self
             .process
             .log

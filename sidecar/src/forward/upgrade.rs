@@ -10,9 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
 
 use super::body::{Lease, ResponseBody};
-use super::hop::Hop;
+use super::near::Near;
 use super::record::Record;
-use crate::standing;
 
 /// Bytes that are copied at once, each way.
 const BUFFER: usize = 8 * 1024;
@@ -23,10 +22,10 @@ pub(super) fn tunnel(
     mut response: Response<Incoming>,
     lease: Option<Lease>,
     mut record: Box<Record>,
-    hop: &Arc<Hop>,
+    near: &Arc<Near>,
 ) -> Response<ResponseBody> {
     // The connection is the tunnel's now, it never goes back to the pool.
-    drop(lease);
+    let home = lease.map(Lease::leave);
     let application = hyper::upgrade::on(&mut response);
     let (mut parts, _no_body) = response.into_parts();
     super::headers::to_client(&mut parts.headers);
@@ -35,16 +34,16 @@ pub(super) fn tunnel(
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     parts.status = StatusCode::SWITCHING_PROTOCOLS;
     record.answered(parts.status);
-    let hop = Arc::clone(hop);
-    hop.process.clients.clone().spawn(async move {
-        let standing = hop.standing.as_ref();
+    let near = Arc::clone(near);
+    near.tracker().clone().spawn(async move {
         tokio::select! {
             () = relay(client, application, &mut record) => {}
-            why = standing::lost(standing, &hop.terminator, &hop.process, &hop.fields) => {
-                hop.terminator.metrics.closed(why);
+            why = near.lost() => {
+                near.metrics.closed(why);
                 record.failed(why.word());
             }
         }
+        drop(home);
     });
     Response::from_parts(parts, ResponseBody::none())
 }

@@ -8,22 +8,22 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::blocks::Blocks;
-use super::hop::Hop;
+use super::near::Near;
 use crate::admit::Alpn;
 
-/// hyper reads from it, and the connection's [`Hop`] learns of bytes that come between requests.
+/// hyper reads from it, and the connection's [`Near`] learns of bytes that come between requests.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
-    hop: Arc<Hop>,
+    near: Arc<Near>,
     /// With HTTP/2, where bytes between requests may be anything.
     blocks: Option<Blocks>,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, hop: Arc<Hop>) -> Self {
-        let blocks = (hop.protocol == Alpn::H2).then(Blocks::new);
-        Self { stream, hop, blocks }
+    pub(super) fn new(stream: S, near: Arc<Near>) -> Self {
+        let blocks = (near.protocol == Alpn::H2).then(Blocks::new);
+        Self { stream, near, blocks }
     }
 }
 
@@ -34,13 +34,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let Self { stream, hop, blocks } = &mut *self;
+        let Self { stream, near, blocks } = &mut *self;
         ready!(Pin::new(stream).poll_read(cx, buffer))?;
         let (_, new) = buffer.filled().split_at(before);
         match blocks {
             _ if new.is_empty() => {}
-            None => hop.bytes_came(),
-            Some(blocks) => hop.block_came(blocks.see(new)),
+            None => near.bytes_came(),
+            Some(blocks) => near.block_came(blocks.see(new)),
         }
         Poll::Ready(Ok(()))
     }

@@ -159,6 +159,20 @@ pub(super) fn judge_credential(
     Verdict { value: (!replaces_better).then_some(credential), problems }
 }
 
+/// What a client presents: as [`judge_credential`], but that it need not be fit for a server. The next
+/// tier may take whatever its own policy says.
+pub(super) fn judge_presented(
+    data: &SecretData,
+    good: Option<&Credential>,
+    now: i64,
+) -> Verdict<Credential> {
+    let Verdict { value, mut problems } = judge_credential(data, good, now);
+    problems.retain(|problem| {
+        !matches!(problem.fault, Fault::WrongPurpose { .. } | Fault::CommonNameOnly { .. })
+    });
+    Verdict { value, problems }
+}
+
 fn is_out_of_time(credential: &Credential, now: i64) -> bool {
     credential
         .problems_at(now)

@@ -76,6 +76,8 @@ pub(crate) struct Metrics {
     stripped: Family<OfListener, Counter>,
     application_connections: Family<OfListener, Counter>,
     application_failures: Family<OfReason, Counter>,
+    upstream_connections: Family<OfListener, Counter>,
+    upstream_failures: Family<OfRefusal, Counter>,
     received: Family<OfListener, Counter>,
     sent: Family<OfListener, Counter>,
     not_after: Family<OfSecret, Gauge>,
@@ -114,6 +116,8 @@ impl Metrics {
             stripped: Family::default(),
             application_connections: Family::default(),
             application_failures: Family::default(),
+            upstream_connections: Family::default(),
+            upstream_failures: Family::default(),
             received: Family::default(),
             sent: Family::default(),
             not_after: Family::default(),
@@ -167,6 +171,11 @@ impl Metrics {
         let m = &self.application_failures;
         let help = "Requests and connections that the application failed, by reason";
         to.register("application_failures", help, m.clone());
+        let m = &self.upstream_connections;
+        to.register("upstream_connections", "Connections made to the next tier", m.clone());
+        let m = &self.upstream_failures;
+        let help = "Requests and connections that the next tier failed, by code and reason";
+        to.register("upstream_failures", help, m.clone());
         let help = "Bytes of bodies and streams received from clients";
         to.register_with_unit("received", help, Unit::Bytes, self.received.clone());
         let help = "Bytes of bodies and streams sent to clients";
@@ -257,6 +266,7 @@ impl Metrics {
             request_seconds: self.request_seconds.get_or_create_owned(&of),
             stripped: self.stripped.get_or_create_owned(&of),
             application_connections: self.application_connections.get_or_create_owned(&of),
+            upstream_connections: self.upstream_connections.get_or_create_owned(&of),
             received: self.received.get_or_create_owned(&of),
             sent: self.sent.get_or_create_owned(&of),
             last_good: self.last_good.get_or_create_owned(&of),
@@ -268,6 +278,7 @@ impl Metrics {
             refused_requests: self.refused_requests.clone(),
             closed: self.closed.clone(),
             application_failures: self.application_failures.clone(),
+            upstream_failures: self.upstream_failures.clone(),
             not_after: self.not_after.clone(),
         }
     }
@@ -369,6 +380,7 @@ pub(crate) struct ListenerMetrics {
     request_seconds: Histogram,
     pub(crate) stripped: Counter,
     pub(crate) application_connections: Counter,
+    pub(crate) upstream_connections: Counter,
     pub(crate) received: Counter,
     pub(crate) sent: Counter,
     pub(crate) last_good: Gauge,
@@ -380,6 +392,7 @@ pub(crate) struct ListenerMetrics {
     refused_requests: Family<OfRefusal, Counter>,
     closed: Family<OfReason, Counter>,
     application_failures: Family<OfReason, Counter>,
+    upstream_failures: Family<OfRefusal, Counter>,
     not_after: Family<OfSecret, Gauge>,
 }
 
@@ -430,6 +443,12 @@ impl ListenerMetrics {
         self.application_failures.get_or_create(&labels).inc();
     }
 
+    /// Counts a request or connection that the next tier failed.
+    pub(crate) fn upstream_failure(&self, code: &str, reason: &'static str) {
+        let labels = OfRefusal { listener: self.listener.clone(), code: code.to_owned(), reason };
+        self.upstream_failures.get_or_create(&labels).inc();
+    }
+
     /// Says until when the certificate of `secret` is valid.
     pub(crate) fn not_after(&self, secret: &str, unix_seconds: i64) {
         let labels = OfSecret { listener: self.listener.clone(), secret: secret.to_owned() };
@@ -475,6 +494,7 @@ mod tests {
         listener.refused_request("LH513", "not_exempt");
         listener.closed(Closed::Idle);
         listener.application_failure("connect");
+        listener.upstream_failure("LH547", "wrong_name");
         listener.not_after("web", 0);
         metrics.set_door(8080, DoorState::Open);
         metrics.of_probe("/probes/web/readyz").count(ProbeResult::Success);

@@ -28,8 +28,8 @@ pub fn rules() -> String {
     }
     text.push_str(
         "\n# What the sidecar logs\n\n\
-         A line `refused` for each connection that comes to nothing, with the code, and the word in parentheses as\n\
-         `reason`. What is wrong in a Secret (LH1xx) it logs with the codes above.\n",
+         A line `refused` for each connection that comes to nothing, or `the next tier failed` where it originates, with\n\
+         the code, and the word in parentheses as `reason`. What is wrong in a Secret (LH1xx) it logs with the codes above.\n",
     );
     for Logged { code, reason, what, why, cure } in sidecar_log::all() {
         let _infallible =

@@ -1,0 +1,150 @@
+//! HTTP from the application, HTTP in TLS to the next tier.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::exchange;
+use super::target::{Bad, Target};
+use crate::accept::Seat;
+use crate::admit::Alpn;
+use crate::dial::upstream::Failure;
+use crate::forward::body::{RequestBody, ResponseBody};
+use crate::forward::drive::drive;
+use crate::forward::exchange::Answer;
+use crate::forward::expect::Gate;
+use crate::forward::http::{expects_continue, h1, h2, own};
+use crate::forward::near::{Beginning, Near, Side};
+use crate::forward::record::Record;
+use crate::forward::watched::Watched;
+use crate::forward::{Serving, headers, upgrade};
+use crate::listener::Process;
+use crate::originator::Originator;
+use crate::telemetry::metrics::Closed;
+
+/// A connection of the application, as its requests see it.
+#[derive(Debug)]
+struct Hop {
+    near: Arc<Near>,
+    originator: Arc<Originator>,
+}
+
+/// Serves the requests of `stream` until one of the two ends it.
+pub(super) fn serve(
+    (stream, peer, seat): (TcpStream, SocketAddr, Seat),
+    protocol: Alpn,
+    (originator, process): (Arc<Originator>, Arc<Process>),
+) -> Serving {
+    let metrics = Arc::clone(&originator.metrics);
+    let fields = super::fields(peer, &originator);
+    let (side, port) = (Side::Originate, peer.port());
+    let near = Beginning { side, process, metrics, protocol, fields, port, standing: None, seat };
+    let near = Arc::new(Near::new(near));
+    let hop = Arc::new(Hop { near: Arc::clone(&near), originator });
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&near)));
+    let service = service_fn(move |request| {
+        let hop = Arc::clone(&hop);
+        // hyper keeps room for it as long as the connection lives; a box is there while there is a
+        // request.
+        Box::pin(async move { Ok::<_, Infallible>(answer(hop, request).await) })
+    });
+    match protocol {
+        Alpn::H2 => Box::pin(drive(Box::pin(h2(&near).serve_connection(io, service)), near)),
+        Alpn::Http1 => {
+            let connection = h1().serve_connection(io, service).with_upgrades();
+            Box::pin(drive(Box::pin(connection), near))
+        }
+    }
+}
+
+/// Answers one request.
+async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let (mut parts, incoming) = request.into_parts();
+    let record = Box::new(Record::new(&hop.near, &parts));
+    let authority = hop.originator.upstream.authority();
+    let target = match Target::take(&mut parts, &incoming, hop.near.protocol, authority) {
+        Ok(target) => target,
+        Err(bad) => return refused(&hop, bad, record),
+    };
+    let application =
+        if target.is_websocket() { parts.extensions.remove::<OnUpgrade>() } else { None };
+    parts.extensions.clear();
+    let (gate, keeper) = if expects_continue(&parts) && !target.has_no_body {
+        let (gate, keeper) = Gate::new();
+        (Some(gate), Some(keeper))
+    } else {
+        (None, None)
+    };
+    let meter = Arc::clone(record.meter());
+    let body = if target.has_no_body {
+        RequestBody::none(Arc::clone(&meter))
+    } else {
+        RequestBody::new(incoming, hop.near.protocol, gate, Arc::clone(&meter))
+    };
+    let request = Request::from_parts(parts, body);
+    let teller = hop.originator.teller(&hop.near.process);
+    let ends = (&*hop.originator, &teller);
+    let answered = exchange::exchange(ends, request, &target, &meter, keeper.clone()).await;
+    let Answer { response, lease } = match answered {
+        Ok(answer) => answer,
+        Err(failure) => return failed(&failure, record),
+    };
+    if let Some(keeper) = &keeper {
+        keeper.answered();
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(application) = application {
+            return upgrade::tunnel(application, response, lease, record, &hop.near);
+        }
+        let reason = "an upgrade that nobody asked for".to_owned();
+        let failure = Failure::Nonsense { reason };
+        teller.tell(&failure, None);
+        return failed(&failure, record);
+    }
+    passed_on(&hop, response, record, |incoming, record| {
+        ResponseBody::application(incoming, record, lease, keeper)
+    })
+}
+
+/// The answer of the next tier, as the application reads it.
+fn passed_on(
+    hop: &Hop,
+    response: Response<Incoming>,
+    mut record: Box<Record>,
+    body: impl FnOnce(Incoming, Box<Record>) -> ResponseBody,
+) -> Response<ResponseBody> {
+    let (mut parts, incoming) = response.into_parts();
+    headers::to_client(&mut parts.headers);
+    if hop.near.protocol == Alpn::Http1 && hop.near.is_old() {
+        hop.near.metrics.closed(Closed::Age);
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    parts.extensions.clear();
+    parts.version = Version::default();
+    record.answered(parts.status);
+    Response::from_parts(parts, body(incoming, record))
+}
+
+/// The answer to a request that is not passed on.
+fn refused(hop: &Hop, bad: Bad, record: Box<Record>) -> Response<ResponseBody> {
+    let mut response = own(bad.status, bad.text, record);
+    if hop.near.protocol == Alpn::Http1 {
+        // Who writes such requests may mean something else by what follows.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The answer to a request that the next tier did not answer.
+fn failed(failure: &Failure, mut record: Box<Record>) -> Response<ResponseBody> {
+    record.failed(failure.reason());
+    own(failure.status(), &failure.told(), record)
+}
