@@ -21,7 +21,7 @@ pub use certificate::{Certificate, KeyKind, Name, Purpose};
 pub use layout::{CA_KEYS, CRL_KEYS, Form};
 pub use pem::undecodable;
 
-use crate::problem::{Fault, Problem};
+use crate::problem::{Fault, Gravity, Problem};
 
 /// The decoded `data` of a Secret: key to bytes.
 pub type SecretData = BTreeMap<String, Vec<u8>>;
@@ -166,6 +166,12 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// Whether a sidecar works with it: something is there, and nothing that is there is fatal.
+    pub fn is_usable(&self) -> bool {
+        let is_empty = self.authorities.is_empty() && self.revocation_lists.is_empty();
+        !is_empty && self.problems.iter().all(|problem| problem.gravity() != Gravity::Fatal)
+    }
+
     /// What depends on the time: trust anchors that are over, lists that should have been replaced.
     pub fn problems_at(&self, now: i64) -> Vec<Problem> {
         let authorities = self.authorities.iter().filter(|ca| ca.not_after < now).map(|ca| {

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 use crate::client_policy::{ClientPolicy, ClientVerifier, RefusalObserver};
 use crate::credential::{Credential, Name};
 use crate::server_policy::{ServerObserver, ServerPolicy, ServerVerifier};
+use crate::sidecar_config::Protocol;
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     // rustls prefers X25519 unless a feature of it is set; what is recorded today is read once there
@@ -27,6 +28,14 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
 /// The one provider of cryptography: TLS 1.3 and 1.2 with AEAD suites only, X25519MLKEM768 first.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
+}
+
+/// What a listener offers in ALPN (RFC 7301) before an application that speaks `protocol`.
+pub fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
+    match protocol {
+        Protocol::Http | Protocol::H2c => &[b"h2", b"http/1.1"],
+        Protocol::Tcp => &[],
+    }
 }
 
 /// What a terminating listener serves.

@@ -10,8 +10,7 @@ use lasthop_contract::client_policy::{ClientPolicy, ClientPolicyParts, RefusalOb
 use lasthop_contract::credential::{Credential, Trust};
 use lasthop_contract::problem::Problem;
 use lasthop_contract::server_policy::ServerObserver;
-use lasthop_contract::sidecar_config::Protocol;
-use lasthop_contract::tls::{ServerTls, SniResolver};
+use lasthop_contract::tls::{ServerTls, SniResolver, alpn};
 use rustls::{KeyLog, ServerConfig};
 
 use crate::config::{ClientsPlan, TerminatePlan};
@@ -124,10 +123,7 @@ impl Keeper {
         if !complete {
             return Err(troubles);
         }
-        let alpn: &[&[u8]] = match plan.protocol {
-            Protocol::Http | Protocol::H2c => &[b"h2", b"http/1.1"],
-            Protocol::Tcp => &[],
-        };
+        let alpn = alpn(plan.protocol);
         let keeper = Self { hasher, witnesses, alpn, credentials, clients };
         match keeper.generation() {
             Ok(generation) => Ok((keeper, generation, troubles)),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, explain, inject, serve};
+use crate::commands::{check, explain, hops, inject, rehearse, serve};
 
 /// TLS to the last hop: refuses TLS configuration that cannot work, and injects the sidecar.
 #[derive(Debug, Parser)]
@@ -18,7 +18,9 @@ pub struct Cli {
 enum Command {
     Check(check::Args),
     Explain(explain::Args),
+    Hops(hops::Args),
     Inject(Box<inject::Args>),
+    Rehearse(rehearse::Args),
     Serve(Box<serve::Args>),
 }
 
@@ -29,7 +31,9 @@ impl Cli {
         match command {
             Command::Check(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Hops(args) => args.run(),
             Command::Inject(args) => args.run(),
+            Command::Rehearse(args) => args.run(),
             Command::Serve(args) => args.run(),
         }
     }

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 pub mod check;
 pub mod explain;
+pub mod hops;
 pub mod inject;
+pub mod input;
+pub mod rehearse;
 pub mod serve;
 
 /// Errors were found.

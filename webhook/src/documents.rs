@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -26,6 +26,27 @@ pub struct Source {
     pub name: String,
     /// The whole text.
     pub text: String,
+    /// Where its lines begin, once somebody has asked: a folder in one file has as many findings as
+    /// lines.
+    lines: OnceLock<Vec<usize>>,
+}
+
+impl Source {
+    fn new(name: &str, text: String) -> Self {
+        Self { name: name.to_owned(), text, lines: OnceLock::new() }
+    }
+
+    /// Line and column of a byte, both from 1, the column in characters.
+    fn position(&self, at: usize) -> (usize, usize) {
+        let lines = self.lines.get_or_init(|| {
+            let ends = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(ends).collect()
+        });
+        let line = lines.partition_point(|start| *start <= at);
+        let start = line.checked_sub(1).and_then(|it| lines.get(it)).copied().unwrap_or_default();
+        let before = self.text.get(start..at).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
 }
 
 /// One object of a file.
@@ -84,7 +105,7 @@ impl Documents {
     /// Reads one text.
     pub fn parse(name: &str, text: &str) -> Self {
         let mut documents = Self::default();
-        documents.add(Ok(Source { name: name.to_owned(), text: text.to_owned() }));
+        documents.add(Ok(Source::new(name, text.to_owned())));
         documents
     }
 
@@ -186,7 +207,7 @@ impl Document {
         let text = self.source.text.get(self.range.clone()).unwrap_or_default();
         let span = locate::span(text, &self.within.join(path)).unwrap_or(0..0);
         let span = (self.range.start + span.start)..(self.range.start + span.end);
-        let (line, column) = position(&self.source.text, span.start);
+        let (line, column) = self.source.position(span.start);
         let (text, span) = self.shown(span);
         Place { file: &self.source.name, line, column, text, span }
     }
@@ -222,14 +243,6 @@ impl Document {
         let text = self.source.text.get(self.range.clone()).unwrap_or_default();
         text.trim_start().starts_with(['{', '['])
     }
-}
-
-/// Line and column of a byte, both from 1, the column in characters.
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |at| at + 1);
-    (line, before.get(start..).unwrap_or_default().chars().count() + 1)
 }
 
 #[cfg(test)]

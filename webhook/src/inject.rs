@@ -34,7 +34,7 @@ pub mod table;
 pub use annotations::values::Wish;
 pub use objection::{Bearing, Maker, Objection};
 pub use options::Options;
-pub use plan::port_name;
+pub use plan::{Mount, listeners, port_name};
 
 use annotations::Request;
 use objection::Place;

@@ -172,6 +172,25 @@ impl Secret {
         if only_over || has(&over) { over } else { FieldPath::of(["data", key]) }
     }
 
+    /// Reads a raw `ConfigMap`: text under `data`, base64 under `binaryData`.
+    ///
+    /// <https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/config-map-v1/>
+    pub fn of_config_map(object: Object) -> Self {
+        let texts = texts(object.0.get("data")).into_iter();
+        let mut data: SecretData =
+            texts.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec())).collect();
+        let (kind, mut undecodable) = ("ConfigMap".to_owned(), Vec::new());
+        for (key, value) in self::texts(object.0.get("binaryData")) {
+            match STANDARD.decode(value.replace(['\r', '\n'], "")) {
+                Ok(bytes) => {
+                    data.insert(key.to_owned(), bytes);
+                }
+                Err(_syntax) => undecodable.push(key.to_owned()),
+            }
+        }
+        Self { object, kind, data, undecodable }
+    }
+
     /// Reads a raw Secret.
     pub fn read(object: Object) -> Self {
         let mut data = SecretData::new();

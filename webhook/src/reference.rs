@@ -231,6 +231,11 @@ pub fn maker_annotation(
 /// <https://azure.github.io/application-gateway-kubernetes-ingress/annotations/>,
 /// <https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/cert_discovery/>
 pub fn cloud_certificate(object: &Object, reference: &Reference) -> Option<&'static str> {
+    of_cloud(object).filter(|_| reference.role == Role::IngressServer)
+}
+
+/// The same, whatever the object refers to.
+pub fn of_cloud(object: &Object) -> Option<&'static str> {
     let known = [
         "networking.gke.io/managed-certificates",
         "ingress.gcp.kubernetes.io/pre-shared-cert",
@@ -238,5 +243,5 @@ pub fn cloud_certificate(object: &Object, reference: &Reference) -> Option<&'sta
         "alb.ingress.kubernetes.io/certificate-arn",
     ];
     let has = |name: &&str| object.annotation(name).is_some_and(|value| !value.is_empty());
-    known.into_iter().find(has).filter(|_| reference.role == Role::IngressServer)
+    known.into_iter().find(has)
 }

@@ -5,9 +5,11 @@ use crate::finding::{Finding, Severity};
 
 pub mod admission;
 pub mod github;
+pub mod hops;
 pub mod json;
 pub mod manifests;
 pub mod markdown;
+pub mod rehearsal;
 pub mod sarif;
 pub mod text;
 mod wrap;
@@ -25,6 +27,8 @@ pub struct Report<'a> {
     pub without_rules: usize,
     /// How many files they stood in.
     pub files: usize,
+    /// How many namespaces of a cluster they stood in, where it was none of files.
+    pub namespaces: Option<usize>,
     /// How many documents were left out because they are no Kubernetes objects.
     pub skipped: usize,
 }

@@ -9,6 +9,7 @@ use crate::path::FieldPath;
 
 mod annotation_secret_name;
 pub(crate) mod bad_override;
+mod balancer_refuses_sidecar;
 mod budget_used_up;
 mod certificate_names;
 pub(crate) mod copied_secret;
@@ -43,6 +44,8 @@ mod server_name_on;
 mod service_port_name;
 mod service_port_unseen;
 mod sidecar;
+pub(crate) mod sidecar_absent;
+pub(crate) mod sidecar_refuses_balancer;
 mod sni_off;
 mod split_tls_item;
 mod ssl_services;
@@ -135,6 +138,9 @@ static RULES: &[&Rule] = &[
     &service_port_unseen::RULE,
     &limit_range::RULE,
     &resource_quota::RULE,
+    &sidecar_refuses_balancer::RULE,
+    &balancer_refuses_sidecar::RULE,
+    &sidecar_absent::RULE,
 ];
 
 /// The kinds that rules read, by group and kind. What else is among files is read for what it makes,

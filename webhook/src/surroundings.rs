@@ -10,12 +10,13 @@ use std::sync::atomic::AtomicUsize;
 use crate::check::{Nearest, Requester};
 use crate::object::{Object, ObjectRef, Secret};
 
+pub mod audit;
 mod cluster;
 mod files;
 mod makers;
 
 pub use cluster::{ApiError, ApiServer, Cluster, NameSource, Version, Versions, is_name};
-pub use files::{Completeness, Files};
+pub use files::{Completeness, Files, SecretListing};
 
 /// What came of a look.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +73,8 @@ pub enum Listed {
     Services,
     /// `LimitRange` and `ResourceQuota`: what bounds containers.
     Limits,
+    /// Pods.
+    Pods,
     /// Deployments, StatefulSets, DaemonSets and CronJobs; among files every kind that makes pods.
     Workloads,
 }
@@ -110,6 +113,14 @@ impl Surroundings {
         match self {
             Self::Cluster(cluster) => cluster.secret(namespace, name).await,
             Self::Files(files) => files.secret(namespace, name),
+        }
+    }
+
+    /// The data of the `ConfigMap` `namespace/name`, in the shape of a Secret.
+    pub async fn config_map(&self, namespace: &str, name: &str) -> Sighting<Secret> {
+        match self {
+            Self::Cluster(cluster) => cluster.config_map(namespace, name).await,
+            Self::Files(files) => files.config_map(namespace, name),
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::hash_map::RandomState;
 use lasthop_contract::credential::{
     Credential, SecretData, Trust, read, read_authorities, read_revocation_lists,
 };
-use lasthop_contract::problem::{Fault, Gravity, Problem};
+use lasthop_contract::problem::{Fault, Problem};
 
 use crate::secret_dir::{SecretDir, Stamp};
 use crate::trouble::Trouble;
@@ -193,9 +193,8 @@ pub(super) fn judge_lists(data: &SecretData, _good: Option<&Trust>, now: i64) ->
 }
 
 fn judge_trust(mut trust: Trust, now: i64) -> Verdict<Trust> {
+    let is_usable = trust.is_usable();
     let mut problems = std::mem::take(&mut trust.problems);
-    let is_fatal = problems.iter().any(|problem| problem.gravity() == Gravity::Fatal);
-    let is_empty = trust.authorities.is_empty() && trust.revocation_lists.is_empty();
     problems.extend(trust.problems_at(now));
-    Verdict { value: (!is_fatal && !is_empty).then_some(trust), problems }
+    Verdict { value: is_usable.then_some(trust), problems }
 }

@@ -18,6 +18,8 @@ use crate::reference::{self, Reference, Role, Weight, certificate, istio_gateway
 use crate::rules::copied_secret;
 use crate::surroundings::{Listed, Sighting, Surroundings};
 
+mod rehearsals;
+
 /// What was looked up around a subject.
 pub(super) struct Gathered {
     /// The object as it is going to be.
@@ -74,6 +76,7 @@ pub(super) async fn gather(
     let behind = looks.behind(subject).await;
     let room = looks.room(subject).await;
     let grants = looks.grants(subject, &references).await;
+    let rehearsed = looks.rehearsed(subject, mode, now).await;
     let sidecar = Arc::new(mode.sidecar.clone());
     let scene = |object: &Object, references: Vec<Reference>| Scene {
         object: object.clone(),
@@ -96,6 +99,7 @@ pub(super) async fn gather(
         behind: behind.clone(),
         room: room.clone(),
         grants: grants.clone(),
+        rehearsed: rehearsed.clone(),
         sidecar: Arc::clone(&sidecar),
         now,
     };

@@ -11,6 +11,7 @@ use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::path::FieldPath;
 use crate::reference::{Reference, Weight};
+use crate::rehearse::{Blame, Outcome, Place};
 use crate::rules::Rule;
 use crate::surroundings::Sighting;
 
@@ -45,6 +46,8 @@ pub struct Scene {
     pub room: Sighting<Vec<Object>>,
     /// The ReferenceGrants of other namespaces whose Secrets a Gateway names.
     pub grants: BTreeMap<String, Sighting<Vec<Object>>>,
+    /// The re-encrypted hops on which the object lies, as far as they were rehearsed and do not work.
+    pub rehearsed: Vec<Rehearsed>,
     /// What holds for the sidecars of the pods that ask for one.
     pub sidecar: Arc<inject::Options>,
     /// The time, as Unix time in seconds.
@@ -73,6 +76,21 @@ impl Scene {
         });
         from_here.chain(from_there)
     }
+}
+
+/// A re-encrypted hop that was rehearsed and does not work.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    /// The field of the Ingress that re-encrypts.
+    pub path: FieldPath,
+    /// The listener that it leads to.
+    pub place: Place,
+    /// How the handshake ended.
+    pub refused: Outcome,
+    /// Who has to change what.
+    pub blame: Blame,
+    /// What it weighs.
+    pub severity: Severity,
 }
 
 /// The Secret in question itself.

@@ -1,22 +1,23 @@
 //! `lasthop check`: the linter.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use serde_json::{Value, json};
+use lasthop_contract::text::escape;
 
+use super::input::{Input, files, home};
 use super::{FOUND, UNUSABLE, complain, end, print};
 use crate::check::{self, Mode, Subject};
 use crate::clock;
-use crate::documents::{Document, Documents};
+use crate::documents::Documents;
 use crate::finding::Severity;
 use crate::inject;
-use crate::object::Object;
 use crate::render::text::Colour;
 use crate::render::{Report, github, json, sarif, text};
 use crate::rules;
-use crate::surroundings::{Completeness, Files, Surroundings, Version};
+use crate::surroundings::{ApiServer, Completeness, Surroundings, Version};
+
+mod cluster;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +26,8 @@ Examples:
   helm template shop | lasthop check -f -         what Helm would apply
   lasthop check -f . -o json | jq .summary        for programs
   lasthop check -f . --at 2026-12-24              what will have expired by then
+  lasthop check --cluster                         everything in a live cluster, with your own rights
+  lasthop check --cluster -n shop                 one namespace of it
 
 A Secret that is not among the files is not missing: nobody knows. It gets an info, no error.
 
@@ -35,20 +38,16 @@ be read or the command line is wrong.";
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files, folders (every .yaml, .yml and .json below them), or `-` for standard input
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    input: Input,
     /// What to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-    /// The namespace of objects that do not say one
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
     /// Judge as of this day instead of today: `2026-12-24` or `2026-12-24T18:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = clock::parse)]
     at: Option<i64>,
     /// The files are all there is: a Secret that is not among them is missing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "cluster")]
     whole: bool,
     /// An annotation that says that something makes the Secret, beside cert-manager's
     #[arg(long = "maker-annotation", value_name = "NAME")]
@@ -77,58 +76,91 @@ pub enum Output {
 impl Args {
     /// Runs the subcommand.
     pub fn run(self) -> ExitCode {
-        let Self { paths, output, namespace, at, whole, maker_annotations, cluster_version } = self;
-        let read = Documents::read(&paths);
-        let completeness = if whole { Completeness::Whole } else { Completeness::Part };
+        let Self { input, output, at, whole, maker_annotations, cluster_version } = self;
         let sidecar = inject::Options { cluster_version, ..inject::Options::unknown() };
         let mode = Mode { maker_annotations, sidecar, ..Mode::files() };
         let now = at.unwrap_or_else(clock::now);
-        let report = match report(&read, &namespace, completeness, &mode, now) {
-            Ok(report) => report,
-            Err(error) => {
-                complain(&format!("error: {error}"));
-                return ExitCode::from(UNUSABLE);
-            }
-        };
-        let printed = print(&match output {
-            Output::Text => text::report(&report, Colour::of(&std::io::stdout())),
-            Output::Json => format!("{:#}\n", json::report(&report)),
-            Output::Sarif => format!("{:#}\n", sarif::report(&report)),
-            Output::Github => github::report(&report),
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let told = runtime.map_err(|error| vec![format!("error: {error}")]).and_then(|runtime| {
+            runtime.block_on(async {
+                if let Some(api) = input.connect().await? {
+                    return of_cluster(&api, input.namespace(), &mode, now, output).await;
+                }
+                let read = input.read();
+                let completeness = if whole { Completeness::Whole } else { Completeness::Part };
+                let namespace = input.namespace().unwrap_or("default");
+                Ok(tell(&report(&read, namespace, completeness, &mode, now).await, output))
+            })
         });
-        for failure in report.failures {
-            complain(&text::failure(failure));
-        }
-        if report.is_unusable() && report.failures.is_empty() {
-            complain("error: there is no Kubernetes object in what was given");
-        }
-        let code = if report.is_unusable() {
-            UNUSABLE
-        } else if report.count(Severity::Error) > 0 {
-            FOUND
-        } else {
-            0
-        };
-        end(printed, code)
+        told.unwrap_or_else(|lines| {
+            complain(&lines.join("\n"));
+            ExitCode::from(UNUSABLE)
+        })
     }
 }
 
+/// Prints the report; the exit status that it comes to.
+fn tell(report: &Report<'_>, output: Output) -> ExitCode {
+    let printed = print(&match output {
+        Output::Text => text::report(report, Colour::of(&std::io::stdout())),
+        Output::Json => format!("{:#}\n", json::report(report)),
+        Output::Sarif => format!("{:#}\n", sarif::report(report)),
+        Output::Github => github::report(report),
+    });
+    for failure in report.failures {
+        complain(&text::failure(failure));
+    }
+    if report.is_unusable() && report.failures.is_empty() {
+        complain("error: there is no Kubernetes object in what was given");
+    }
+    let code = if report.is_unusable() {
+        UNUSABLE
+    } else if report.count(Severity::Error) > 0 {
+        FOUND
+    } else {
+        0
+    };
+    end(printed, code)
+}
+
+/// Judges a live cluster, or one namespace of it.
+async fn of_cluster(
+    api: &ApiServer,
+    only: Option<&str>,
+    mode: &Mode,
+    now: i64,
+    output: Output,
+) -> Result<ExitCode, Vec<String>> {
+    let audit = cluster::run(api, only, mode, now).await;
+    let audit = audit.map_err(|error| match only {
+        Some(name) => vec![format!("error: namespace {}: {error}", escape(name))],
+        None => vec![format!("error: could not list the namespaces: {error}")],
+    })?;
+    let findings = audit.findings.iter().map(|(finding, document)| (finding.clone(), document));
+    let mut report = Report {
+        findings: findings.collect(),
+        objects: audit.objects,
+        namespaces: Some(audit.namespaces),
+        ..Report::default()
+    };
+    report.sort();
+    if !audit.failures.is_empty() {
+        complain(&audit.failures.join("\n"));
+    }
+    let told = tell(&report, output);
+    // What could not be looked at is not called free of findings.
+    Ok(if audit.failures.is_empty() { told } else { ExitCode::from(UNUSABLE) })
+}
+
 /// Checks every document in the surroundings of all of them.
-fn report<'a>(
+async fn report<'a>(
     read: &'a Documents,
     namespace: &str,
     completeness: Completeness,
     mode: &Mode,
     now: i64,
-) -> std::io::Result<Report<'a>> {
-    let namespace_of = |document: &Document| match document.object.namespace() {
-        "" => namespace.to_owned(),
-        written => written.to_owned(),
-    };
-    let placed = |document: &Document| placed(&document.object, &namespace_of(document));
-    let documents = read.documents.iter().map(placed).collect();
-    let surroundings = Surroundings::Files(Files::new(documents, completeness));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+) -> Report<'a> {
+    let surroundings = Surroundings::Files(files(read, namespace, completeness));
     let judged = read.documents.iter().filter(|it| rules::are_for(&it.object)).count();
     let mut report = Report {
         failures: &read.failures,
@@ -139,23 +171,11 @@ fn report<'a>(
         ..Report::default()
     };
     for document in &read.documents {
-        let subject = Subject::created(document.object.clone(), namespace_of(document));
-        let judgement = runtime.block_on(check::check(&subject, &surroundings, mode, now));
+        let subject = Subject::created(document.object.clone(), home(&document.object, namespace));
+        let judgement = check::check(&subject, &surroundings, mode, now).await;
         let findings = judgement.findings.into_iter().map(|finding| (finding, document));
         report.findings.extend(findings);
     }
     report.sort();
-    Ok(report)
-}
-
-/// `object` with its namespace written out.
-fn placed(object: &Object, namespace: &str) -> Object {
-    let mut placed = object.clone();
-    if let Value::Object(fields) = &mut placed.0 {
-        let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
-        if let Value::Object(metadata) = metadata {
-            metadata.insert("namespace".to_owned(), json!(namespace));
-        }
-    }
-    placed
+    report
 }

@@ -7,8 +7,6 @@ use std::thread;
 use lasthop_contract::text::escape;
 use serde_json::Value;
 
-use super::position;
-
 /// A document's value, or where and why there is none.
 type Parsed = Result<Value, (Option<(usize, usize)>, String)>;
 
@@ -38,7 +36,8 @@ fn read(text: &str) -> Vec<(Range<usize>, Parsed)> {
             continue;
         }
         let parsed = yaml(chunk).map_err(|(place, message)| {
-            let (first, _) = position(text, range.start);
+            let before = text.get(..range.start).unwrap_or_default();
+            let first = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
             (place.map(|(line, column)| (first + line - 1, column)), message)
         });
         documents.push((range, parsed));

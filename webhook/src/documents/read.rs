@@ -80,7 +80,7 @@ fn text(name: &str, from: impl Read) -> Result<Source, Failure> {
         return Err(fail("it is not text, it holds a zero byte".to_owned()));
     }
     let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-    Ok(Source { name: escape(name), text })
+    Ok(Source::new(&escape(name), text))
 }
 
 pub(super) fn failure(name: &str, error: &io::Error) -> Failure {

@@ -183,17 +183,19 @@ fn document(request: &Request, probes: &[Probe], house: House<'_>) -> String {
 }
 
 fn configuration(request: &Request, probes: &[Probe], house: House<'_>) -> SidecarConfig {
-    let Request { listeners, upstreams, redirect_port, status_port, plaintext_door, knobs } =
-        request;
+    let Request {
+        listeners: _,
+        upstreams: _,
+        redirect_port: _,
+        status_port,
+        plaintext_door,
+        knobs,
+    } = request;
     let House { options, key_log } = house;
-    let terminate = listeners.iter().map(|listener| Listener::Terminate(terminate(listener)));
-    let originate = upstreams.iter().map(|upstream| Listener::Originate(originate(upstream)));
-    let redirect = redirect_port
-        .map(|port| Listener::Redirect(Redirect { listen: everywhere(port), https_port: 443 }));
     let Drain { delay_seconds, timeout_seconds } = options.drain();
     SidecarConfig {
         version: sidecar_config::VERSION,
-        listeners: terminate.chain(originate).chain(redirect).collect(),
+        listeners: listeners(request),
         status_listen: everywhere(*status_port),
         probes: probes.to_vec(),
         plaintext_door: *plaintext_door,
@@ -204,6 +206,16 @@ fn configuration(request: &Request, probes: &[Probe], house: House<'_>) -> Sidec
         },
         log_level: knobs.log_level.unwrap_or(options.log_level),
     }
+}
+
+/// The listeners of the document that tells a sidecar everything: what `request` asks for.
+pub fn listeners(request: &Request) -> Vec<Listener> {
+    let Request { listeners, upstreams, redirect_port, .. } = request;
+    let terminate = listeners.iter().map(|listener| Listener::Terminate(terminate(listener)));
+    let originate = upstreams.iter().map(|upstream| Listener::Originate(originate(upstream)));
+    let redirect = redirect_port
+        .map(|port| Listener::Redirect(Redirect { listen: everywhere(port), https_port: 443 }));
+    terminate.chain(originate).chain(redirect).collect()
 }
 
 /// `[::]` takes IPv4, too.
@@ -266,13 +278,19 @@ fn policy(clients: &Clients) -> sidecar_config::Clients {
 
 /// A Secret (or `ConfigMap`) that the sidecar reads, and what for: the same Secret is mounted once a
 /// purpose, so that who only verifies is not given a private key.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Mount {
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Mount {
+    /// A Secret with chain and key that it serves.
     Tls(String),
+    /// A Secret with the CAs of clients.
     Ca(String),
+    /// A `ConfigMap` with the CAs of clients.
     CaConfigMap(String),
+    /// A Secret with revocation lists.
     Crl(String),
+    /// A Secret with the CAs of a next tier.
     UpstreamCa(String),
+    /// A `ConfigMap` with the CAs of a next tier.
     UpstreamCaConfigMap(String),
 }
 
@@ -314,7 +332,23 @@ impl Mount {
         }
     }
 
-    fn name(&self) -> &str {
+    /// The mount that a directory of the document stands for.
+    pub fn of_directory(directory: &str) -> Option<Self> {
+        let (purpose, name) = directory.split_once('/')?;
+        let makers = [
+            Self::Tls,
+            Self::Ca,
+            Self::CaConfigMap,
+            Self::Crl,
+            Self::UpstreamCa,
+            Self::UpstreamCaConfigMap,
+        ];
+        let mut mounts = makers.into_iter().map(|make| make(name.to_owned()));
+        mounts.find(|mount| mount.purpose() == purpose)
+    }
+
+    /// The name of the Secret or `ConfigMap`.
+    pub fn name(&self) -> &str {
         match self {
             Self::Tls(name)
             | Self::Ca(name)
@@ -327,15 +361,18 @@ impl Mount {
 
     /// The directory below the secrets root.
     fn directory(&self) -> String {
-        let purpose = match self {
+        format!("{}/{}", self.purpose(), self.name())
+    }
+
+    fn purpose(&self) -> &'static str {
+        match self {
             Self::Tls(_) => "tls",
             Self::Ca(_) => "client-ca",
             Self::CaConfigMap(_) => "client-ca-configmap",
             Self::Crl(_) => "client-crl",
             Self::UpstreamCa(_) => "upstream-ca",
             Self::UpstreamCaConfigMap(_) => "upstream-ca-configmap",
-        };
-        format!("{purpose}/{}", self.name())
+        }
     }
 
     fn volume_name(&self) -> String {
@@ -414,6 +451,24 @@ fn label(prefix: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_of_the_document_leads_back_to_its_mount() {
+        let makers = [
+            Mount::Tls,
+            Mount::Ca,
+            Mount::CaConfigMap,
+            Mount::Crl,
+            Mount::UpstreamCa,
+            Mount::UpstreamCaConfigMap,
+        ];
+        for make in makers {
+            let mount = make("web-tls".to_owned());
+            assert_eq!(Mount::of_directory(&mount.directory()), Some(mount));
+        }
+        assert_eq!(Mount::of_directory("nothing/web-tls"), None);
+        assert_eq!(Mount::of_directory("web-tls"), None);
+    }
 
     #[test]
     fn volume_names_are_labels_and_stay_apart() {

@@ -160,7 +160,7 @@ fn in_place_of(
 }
 
 /// A value as YAML, in block style, without folded lines.
-fn to_yaml(value: &Value) -> Result<String, String> {
+pub(crate) fn to_yaml(value: &Value) -> Result<String, String> {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options)
         .map_err(|error| format!("it cannot be written as YAML: {error}"))

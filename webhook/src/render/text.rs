@@ -138,7 +138,11 @@ pub(super) fn summary(report: &Report<'_>) -> Option<String> {
         0 => String::new(),
         count => format!(", {count} of a kind without rules"),
     };
-    let (objects, files) = (of(report.objects, "object"), of(report.files, "file"));
+    let objects = of(report.objects, "object");
+    let files = match report.namespaces {
+        Some(count) => of(count, "namespace"),
+        None => of(report.files, "file"),
+    };
     Some(format!("{found}{objects} in {files} checked{without_rules}{left_out}{unread}"))
 }
 

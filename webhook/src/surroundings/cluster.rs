@@ -19,6 +19,7 @@ use crate::reference::{self, istio_gateway};
 use crate::telemetry::{LookupOutcome, Metrics};
 
 mod api_server;
+mod routing;
 mod seen;
 mod version;
 
@@ -111,6 +112,7 @@ fn collections(kind: Listed) -> &'static [Collection] {
                 }]
             }
         }
+        Listed::Pods => const { &[collection("", "pods", "Pod")] },
         Listed::Services => const { &[collection("", "services", "Service")] },
         // No ReplicaSets and no Jobs: nearly all of them are made by what is listed here.
         Listed::Workloads => {
@@ -152,6 +154,24 @@ impl Cluster {
             Sighting::Unknown(_) => {}
         }
         sighting.map(Secret::read)
+    }
+
+    /// Everything of all namespaces that can lie on the way of a request. A custom resource that is
+    /// not installed has none.
+    ///
+    /// # Errors
+    /// What the API server says of the first list that it does not give.
+    pub(crate) async fn routing(&self) -> Result<Vec<Object>, ApiError> {
+        let mut all = Vec::new();
+        for collection in &routing::COLLECTIONS {
+            all.extend(self.list_under(collection, "").await?);
+        }
+        Ok(all)
+    }
+
+    /// The data of the `ConfigMap` `namespace/name`.
+    pub(super) async fn config_map(&self, namespace: &str, name: &str) -> Sighting<Secret> {
+        self.get(namespace, "configmaps", name).await.map(Secret::of_config_map)
     }
 
     /// The namespace itself.

@@ -17,11 +17,28 @@ pub enum Completeness {
     Part,
 }
 
+/// Whether the Secrets of a namespace are among what was listed of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretListing {
+    /// All of them.
+    Complete,
+    /// None of them; why, in words that fit behind "could not look: ".
+    Withheld(String),
+}
+
+/// A namespace of which everything was listed.
+#[derive(Clone, Debug)]
+struct Audited {
+    namespace: String,
+    secrets: SecretListing,
+}
+
 /// A set of documents.
 #[derive(Clone, Debug)]
 pub struct Files {
     index: Arc<Index>,
     completeness: Completeness,
+    audited: Option<Arc<Audited>>,
     /// How many more names may be compared.
     comparisons: Arc<AtomicUsize>,
 }
@@ -33,10 +50,11 @@ type Named = (String, String);
 #[derive(Debug, Default)]
 struct Index {
     documents: Vec<Object>,
-    by_namespace: BTreeMap<String, Vec<usize>>,
     namespaces: BTreeMap<String, usize>,
     secrets: BTreeMap<Named, usize>,
+    config_maps: BTreeMap<Named, usize>,
     readers: OnceLock<BTreeMap<Named, Vec<usize>>>,
+    listed: BTreeMap<(Listed, String), Vec<usize>>,
     makers: BTreeMap<Named, usize>,
 }
 
@@ -50,9 +68,14 @@ impl Files {
         let mut index = Index::default();
         for (position, document) in documents.iter().enumerate() {
             let named = |name: &str| (document.namespace().to_owned(), name.to_owned());
-            index.by_namespace.entry(document.namespace().to_owned()).or_default().push(position);
+            if let Some(kind) = listed_as(document) {
+                let of_kind = index.listed.entry((kind, document.namespace().to_owned()));
+                of_kind.or_default().push(position);
+            }
             if document.is("", "Secret") {
                 index.secrets.insert(named(document.name()), position);
+            } else if document.is("", "ConfigMap") {
+                index.config_maps.insert(named(document.name()), position);
             } else if document.is("", "Namespace") {
                 index.namespaces.insert(document.name().to_owned(), position);
             } else if let Some(secret) = makers::makes(document) {
@@ -61,13 +84,20 @@ impl Files {
         }
         index.documents = documents;
         let comparisons = Arc::new(AtomicUsize::new(COMPARISONS));
-        Self { index: Arc::new(index), completeness, comparisons }
+        Self { index: Arc::new(index), completeness, audited: None, comparisons }
+    }
+
+    /// Everything that `namespace` of a cluster holds: what is not there is missing. What is of
+    /// another namespace is unknown.
+    pub fn of_namespace(objects: Vec<Object>, namespace: &str, secrets: SecretListing) -> Self {
+        let audited = Arc::new(Audited { namespace: namespace.to_owned(), secrets });
+        Self { audited: Some(audited), ..Self::new(objects, Completeness::Part) }
     }
 
     /// The same documents for another question.
     pub(super) fn anew(&self) -> Self {
         let comparisons = Arc::new(AtomicUsize::new(COMPARISONS));
-        Self { index: Arc::clone(&self.index), completeness: self.completeness, comparisons }
+        Self { comparisons, ..self.clone() }
     }
 
     /// The Secret `namespace/name`.
@@ -76,7 +106,22 @@ impl Files {
         let found = self.index.secrets.get(&key).and_then(|at| self.index.documents.get(*at));
         match found {
             Some(document) => Sighting::Found(Secret::read(document.clone())),
-            None => self.absent(),
+            None => match self.audited.as_deref() {
+                Some(Audited { secrets: SecretListing::Withheld(why), .. }) => {
+                    Sighting::Unknown(why.clone())
+                }
+                _ => self.absent(namespace),
+            },
+        }
+    }
+
+    /// The data of the `ConfigMap` `namespace/name`.
+    pub fn config_map(&self, namespace: &str, name: &str) -> Sighting<Secret> {
+        let key = (namespace.to_owned(), name.to_owned());
+        let found = self.index.config_maps.get(&key).and_then(|at| self.index.documents.get(*at));
+        match found {
+            Some(document) => Sighting::Found(Secret::of_config_map(document.clone())),
+            None => self.absent(namespace),
         }
     }
 
@@ -85,30 +130,19 @@ impl Files {
         let found = self.index.namespaces.get(name).and_then(|at| self.index.documents.get(*at));
         match found {
             Some(document) => Sighting::Found(document.clone()),
-            None => self.absent(),
+            None => self.absent(name),
         }
     }
 
     /// All documents of a kind in a namespace.
     pub fn list(&self, kind: Listed, namespace: &str) -> Sighting<Vec<Object>> {
-        let of_kind = |document: &&Object| match kind {
-            Listed::Ingresses => {
-                document.is("networking.k8s.io", "Ingress") || document.is("extensions", "Ingress")
-            }
-            Listed::Limits => document.is("", "LimitRange") || document.is("", "ResourceQuota"),
-            Listed::Grants => document.is(gateway_api::GROUP, "ReferenceGrant"),
-            Listed::Services => document.is("", "Service"),
-            Listed::Workloads => {
-                matches!(document.group(), "apps" | "batch")
-                    || document.is("", "ReplicationController")
-            }
-        };
-        let positions = self.index.by_namespace.get(namespace).into_iter().flatten();
-        let documents = positions.filter_map(|at| self.index.documents.get(*at));
-        let found: Vec<Object> = documents.filter(of_kind).cloned().collect();
+        let positions = self.index.listed.get(&(kind, namespace.to_owned()));
+        let documents = positions.into_iter().flatten();
+        let documents = documents.filter_map(|at| self.index.documents.get(*at));
+        let found: Vec<Object> = documents.cloned().collect();
         // A grant is kept with the Secret, often in files of other people.
         if kind == Listed::Grants && found.is_empty() {
-            return self.absent();
+            return self.absent(namespace);
         }
         Sighting::Found(found)
     }
@@ -159,10 +193,12 @@ impl Files {
         secrets.iter().filter_map(|secret| maker(secret)).collect()
     }
 
-    fn absent<T>(&self) -> Sighting<T> {
-        match self.completeness {
-            Completeness::Whole => Sighting::Missing,
-            Completeness::Part => Sighting::Unknown("it is not among the files".to_owned()),
+    fn absent<T>(&self, namespace: &str) -> Sighting<T> {
+        match (&self.audited, self.completeness) {
+            (Some(audited), _) if audited.namespace == namespace => Sighting::Missing,
+            (Some(_), _) => Sighting::Unknown("it is of another namespace".to_owned()),
+            (None, Completeness::Whole) => Sighting::Missing,
+            (None, Completeness::Part) => Sighting::Unknown("it is not among the files".to_owned()),
         }
     }
 }
@@ -176,6 +212,19 @@ fn namespaces_of_pods(documents: &[Object], selector: &BTreeMap<&str, &str>) -> 
     };
     let namespaces = documents.iter().filter(is_meant).map(Object::namespace);
     namespaces.filter(|namespace| !namespace.is_empty()).map(str::to_owned).collect()
+}
+
+/// The list that a document is in.
+fn listed_as(document: &Object) -> Option<Listed> {
+    match (document.group(), document.kind()) {
+        ("networking.k8s.io" | "extensions", "Ingress") => Some(Listed::Ingresses),
+        ("", "LimitRange" | "ResourceQuota") => Some(Listed::Limits),
+        (gateway_api::GROUP, "ReferenceGrant") => Some(Listed::Grants),
+        ("", "Pod") => Some(Listed::Pods),
+        ("", "Service") => Some(Listed::Services),
+        ("apps" | "batch", _) | ("", "ReplicationController") => Some(Listed::Workloads),
+        _ => None,
+    }
 }
 
 fn readers(documents: &[Object]) -> BTreeMap<Named, Vec<usize>> {

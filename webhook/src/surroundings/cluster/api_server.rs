@@ -109,6 +109,16 @@ impl ApiServer {
         api_version: &str,
         kind: &str,
     ) -> Result<Vec<Object>, ApiError> {
+        self.list_up_to(path, (api_version, kind), MOST_OBJECTS).await
+    }
+
+    /// The same for at most so many of them.
+    pub async fn list_up_to(
+        &self,
+        path: &str,
+        (api_version, kind): (&str, &str),
+        most: usize,
+    ) -> Result<Vec<Object>, ApiError> {
         let mut objects = Vec::new();
         let mut next = String::new();
         loop {
@@ -125,8 +135,8 @@ impl ApiServer {
             }));
             match list.pointer("/metadata/continue").and_then(Value::as_str) {
                 None | Some("") => return Ok(objects),
-                Some(_) if objects.len() >= MOST_OBJECTS => {
-                    let reason = format!("there are more than {MOST_OBJECTS} objects");
+                Some(_) if objects.len() >= most => {
+                    let reason = format!("there are more than {most} objects");
                     return Err(ApiError::Unreachable(reason));
                 }
                 // The token is base64url, sometimes padded.
