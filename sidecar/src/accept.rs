@@ -49,6 +49,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
+/// Makes a socket that is bound and listens already one of ours.
+pub(crate) fn take_over(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    tune(&SockRef::from(&socket))?;
+    TcpListener::from_std(socket)
+}
+
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     let socket =
         Socket::new(Domain::for_address(address), Type::STREAM, Some(SocketProtocol::TCP))?;
@@ -56,13 +62,17 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit these on Linux, which saves two system calls a connection.
-    socket.set_tcp_nodelay(true)?;
-    SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
-    socket.set_nonblocking(true)?;
+    tune(&SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Accepted sockets inherit these on Linux, which saves two system calls a connection.
+fn tune(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_nonblocking(true)
 }
 
 fn keepalive() -> TcpKeepalive {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::DrainPlan;
 use crate::listener::Process;
 use crate::reload::Reloader;
+use crate::systemd::Manager;
 
 /// How far the end has come; each phase includes those before it.
 #[derive(Clone, Debug, Default)]
@@ -61,8 +62,10 @@ pub(crate) async fn until_the_end(
     mut signals: Signals,
     reloader: &Reloader,
     plan: DrainPlan,
+    manager: &Manager,
 ) {
     signals.end(reloader).await;
+    manager.stopping();
     process
         .log
         .info("draining")

@@ -34,6 +34,7 @@ mod secret_dir;
 mod shares;
 mod standing;
 mod status;
+mod systemd;
 mod telemetry;
 mod trouble;
 

@@ -32,6 +32,7 @@ use crate::redirect;
 use crate::reload::{self, Followed, Kept, Reloader};
 use crate::shares::Shares;
 use crate::status::{self, Status};
+use crate::systemd::{Passed, Systemd};
 use crate::telemetry::clock;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::Metrics;
@@ -85,6 +86,13 @@ pub fn run(settings: &Settings) -> Exit {
     if settings.purpose == Purpose::Check {
         return check(&plan);
     }
+    let systemd = match Systemd::find() {
+        Ok(systemd) => systemd,
+        Err(error) => {
+            eprintln!("error: what systemd handed over cannot be used: {error}");
+            return Exit::Address;
+        }
+    };
     // Before the first thread, the log's, since threads that are there keep what they could do.
     let confined = match confine(&plan, settings.confinement) {
         Ok(confined) => confined,
@@ -110,7 +118,9 @@ pub fn run(settings: &Settings) -> Exit {
     let loaded =
         load(&plan, tap.as_ref(), |listener, trouble| reload::tell(&log, Some(listener), trouble));
     let exit = match loaded {
-        Ok(loaded) => serve(&plan, Served { loaded, tap }, &log).unwrap_or_else(|exit| exit),
+        Ok(loaded) => {
+            serve(&plan, Served { loaded, systemd, tap }, &log).unwrap_or_else(|exit| exit)
+        }
         Err(exit) => {
             log.error("a Secret cannot be used, ending").write();
             exit
@@ -181,6 +191,7 @@ fn check(plan: &Plan) -> Exit {
 /// What is to be served.
 struct Served {
     loaded: Loaded,
+    systemd: Systemd,
     /// Where secrets may be asked for.
     tap: Option<Arc<KeyTap>>,
 }
@@ -209,8 +220,9 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
         shares: plan.bounds.per_client.map(Shares::new),
         room: Arc::new(Semaphore::new(max_connections)),
     });
-    let Served { loaded, tap } = served;
-    let bound = Bound::new(plan, loaded, &process)?;
+    let Served { loaded, systemd, tap } = served;
+    let bound =
+        Bound::new(plan, loaded, Binder { passed: systemd.sockets, log: &process.log }, &process)?;
     if let Some(tap) = tap {
         serve_key_log(tap, &bound, &process);
     }
@@ -221,7 +233,9 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
     let reloader = bound
         .start(&process, (probes, door))
         .map_err(failed("the reload thread cannot be started"))?;
-    runtime.block_on(drain::until_the_end(&process, signals, &reloader, plan.drain));
+    systemd.manager.ready();
+    let end = drain::until_the_end(&process, signals, &reloader, plan.drain, &systemd.manager);
+    runtime.block_on(end);
     // This cuts what is still open, and nothing that still runs is worth waiting for.
     runtime.shutdown_timeout(Duration::from_millis(100));
     log.info("ended").write();
@@ -265,17 +279,22 @@ struct Bound {
 }
 
 impl Bound {
-    fn new(plan: &Plan, loaded: Loaded, process: &Process) -> Result<Self, Exit> {
+    fn new(
+        plan: &Plan,
+        loaded: Loaded,
+        mut binder: Binder<'_>,
+        process: &Process,
+    ) -> Result<Self, Exit> {
         let mut terminate = Vec::new();
         for (plan, keeper, generation) in loaded.terminate {
-            let (listener, address) = bind(plan.listen, "terminate", &process.log)?;
+            let (listener, address) = binder.bind(plan.listen, "terminate")?;
             let terminator = Terminator::new(plan, address, generation, process);
             terminator.note(&keeper, clock::now().seconds());
             terminate.push((listener, Arc::new(terminator), keeper));
         }
         let mut originate = Vec::new();
         for (plan, keeper, outward) in loaded.originate {
-            let (listener, address) = bind(plan.listen, "originate", &process.log)?;
+            let (listener, address) = binder.bind(plan.listen, "originate")?;
             let originator = Originator::new(plan, address, outward, process);
             originator.note(&keeper, clock::now().seconds());
             originate.push((listener, Arc::new(originator), keeper));
@@ -283,12 +302,13 @@ impl Bound {
         let mut redirect = Vec::new();
         let mut others = Vec::new();
         for plan in &plan.redirect {
-            let (listener, address) = bind(plan.listen, "redirect", &process.log)?;
+            let (listener, address) = binder.bind(plan.listen, "redirect")?;
             others.push(("redirect", address));
             redirect.push((listener, *plan));
         }
-        let (status, address) = bind(plan.status, "status", &process.log)?;
+        let (status, address) = binder.bind(plan.status, "status")?;
         others.push(("status", address));
+        binder.finish()?;
         Ok(Self { terminate, originate, redirect, status, others })
     }
 
@@ -334,33 +354,62 @@ impl Bound {
     }
 }
 
-fn bind(
-    address: SocketAddr,
-    mode: &'static str,
-    log: &Log,
-) -> Result<(TcpListener, SocketAddr), Exit> {
-    let bound = accept::bind(address).and_then(|listener| {
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    });
-    match bound {
-        Ok((listener, address)) => {
-            let port = address.port().to_string();
-            log.info("listening")
-                .text("listener", if mode == "status" { mode } else { &port })
-                .text("mode", mode)
-                .display("address", address)
-                .write();
+/// Gives listeners their sockets: those that systemd opened, or new ones.
+struct Binder<'a> {
+    passed: Passed,
+    log: &'a Log,
+}
+
+impl Binder<'_> {
+    fn bind(
+        &mut self,
+        address: SocketAddr,
+        mode: &'static str,
+    ) -> Result<(TcpListener, SocketAddr), Exit> {
+        let bound = match self.passed.at(address) {
+            Some(socket) => accept::take_over(socket),
+            None => accept::bind(address),
+        };
+        let bound = bound.and_then(|listener| {
+            let address = listener.local_addr()?;
             Ok((listener, address))
+        });
+        match bound {
+            Ok((listener, address)) => {
+                let port = address.port().to_string();
+                self.log
+                    .info("listening")
+                    .text("listener", if mode == "status" { mode } else { &port })
+                    .text("mode", mode)
+                    .display("address", address)
+                    .write();
+                Ok((listener, address))
+            }
+            Err(error) => {
+                self.log
+                    .error("an address cannot be listened on")
+                    .text("mode", mode)
+                    .display("address", address)
+                    .display("reason", error)
+                    .write();
+                Err(Exit::Address)
+            }
         }
-        Err(error) => {
-            log.error("an address cannot be listened on")
-                .text("mode", mode)
+    }
+
+    /// A socket that is left is a mistake in a unit: who connects to it would wait forever.
+    fn finish(self) -> Result<(), Exit> {
+        let mut left = self.passed.left().peekable();
+        if left.peek().is_none() {
+            return Ok(());
+        }
+        for address in left {
+            self.log
+                .error("systemd passed a socket on which no listener is to listen")
                 .display("address", address)
-                .display("reason", error)
                 .write();
-            Err(Exit::Address)
         }
+        Err(Exit::Address)
     }
 }
 

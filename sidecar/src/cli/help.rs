@@ -99,6 +99,10 @@ STATUS LISTENER
   /metrics   for Prometheus
   and the probes that the document lists, each at its path
 
+SYSTEMD
+  With Type=notify it says when it serves and when it ends. Of the sockets of a .socket unit, each is
+  for the listener with its address; one that no listener takes is an error.
+
 EXIT STATUS
   0   ended after a signal; with --check-config: everything is good
   64  the command line or the configuration is wrong or unsafe
