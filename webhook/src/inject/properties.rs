@@ -119,10 +119,16 @@ fn annotations() -> impl Strategy<Value = Vec<(String, String)>> {
         choose("sidecar-native", vec!["true", "false"]),
         choose("sidecar-memory-request", vec!["16Mi", "1Gi"]),
         choose("require-loopback", vec!["true", "false"]),
+        choose("upstreams", vec!["9001=https://a:443", "9002=tls://b:1,9003=tls://[::1]:2"]),
         ca,
     )
-        .prop_map(|(a, b, c, d, e, f, g, ca)| {
-            [a, b, c, d, e, f, g].into_iter().flatten().chain(ca).collect()
+        .prop_map(|(a, b, c, d, e, f, g, h, ca)| {
+            let identity = h.is_some().then(|| {
+                let ca = [("upstream-ca-secret", "ca"), ("upstream-client-secret", "web-tls")];
+                ca.map(|(key, value)| (format!("lasthop.dev/{key}"), value.to_owned()))
+            });
+            let identity = identity.into_iter().flatten();
+            [a, b, c, d, e, f, g, h].into_iter().flatten().chain(ca).chain(identity).collect()
         })
 }
 

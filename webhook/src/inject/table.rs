@@ -242,7 +242,7 @@ pub const TABLE: &[Annotation] = &[
                   between them; the app connects to `127.0.0.1:local-port`",
         example: "9001=https://db.example.com:443",
         level: Level::Pod,
-        support: Support::Later,
+        support: Support::Served,
     },
     Annotation {
         name: name::UPSTREAM_CLIENT_SECRET,
@@ -250,7 +250,7 @@ pub const TABLE: &[Annotation] = &[
         meaning: "the Secret that the sidecar presents to the next tier",
         example: "web-client",
         level: Level::Upstream,
-        support: Support::Later,
+        support: Support::Served,
     },
     Annotation {
         name: name::UPSTREAM_CA_SECRET,
@@ -258,7 +258,7 @@ pub const TABLE: &[Annotation] = &[
         meaning: "the Secret, or `configmap/NAME`, with the CAs that the next tier's certificate must chain to",
         example: "db-ca",
         level: Level::Upstream,
-        support: Support::Later,
+        support: Support::Served,
     },
     Annotation {
         name: name::UPSTREAM_SERVER_NAMES,
@@ -267,7 +267,7 @@ pub const TABLE: &[Annotation] = &[
                   `allowed-clients` (no `*`, `cn:` or `email:`)",
         example: "db.internal.example.com",
         level: Level::Upstream,
-        support: Support::Later,
+        support: Support::Served,
     },
     Annotation {
         name: name::UPSTREAM_SNI,
@@ -275,7 +275,7 @@ pub const TABLE: &[Annotation] = &[
         meaning: "the server name that the sidecar asks the next tier for",
         example: "db.internal.example.com",
         level: Level::Upstream,
-        support: Support::Later,
+        support: Support::Served,
     },
     Annotation {
         name: name::REQUIRE_LOOPBACK,

@@ -147,7 +147,7 @@ fn every_wrong_annotation_is_told_at_once() {
             "LH307 error metadata.annotations[lasthop.dev/sidecar-cpu-limit.8443]",
             "LH302 error metadata.annotations[lasthop.dev/status-port]",
             "LH304 error metadata.annotations[lasthop.dev/tls-secret]",
-            "LH303 error metadata.annotations[lasthop.dev/upstreams]",
+            "LH302 error metadata.annotations[lasthop.dev/upstreams]",
         ]
     );
     let findings = run(&pod);

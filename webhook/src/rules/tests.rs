@@ -52,7 +52,9 @@ fn every_rule_has_its_file_and_every_file_its_rule() {
 
 #[test]
 fn every_code_has_its_case_and_every_case_its_code() {
-    let codes: BTreeSet<String> = all().map(|rule| rule.code.to_string()).collect();
+    // LH303 is told of annotations that this version does not serve, and it serves all of them.
+    let is_told = |rule: &&Rule| rule.code != crate::inject::code::UNSUPPORTED;
+    let codes: BTreeSet<String> = all().filter(is_told).map(|rule| rule.code.to_string()).collect();
     let entries = fs::read_dir(root().join("tests/cases/check")).unwrap();
     let folders = entries.map(|entry| entry.unwrap()).filter(|it| it.path().is_dir());
     let cases: BTreeSet<String> =

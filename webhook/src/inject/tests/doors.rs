@@ -1,7 +1,7 @@
 //! The doors of a pod: sockets, next tiers, PROXY headers, and the plaintext door beside the sidecar.
 
 use lasthop_contract::sidecar_config::{
-    Forward, KeyLog, PlaintextDoor, ProxyAccept, ProxyVersion, Terminate,
+    Forward, KeyLog, Originate, PlaintextDoor, ProxyAccept, ProxyVersion, Terminate,
 };
 
 use super::*;
@@ -12,6 +12,14 @@ fn terminates(pod: &Object) -> Vec<Terminate> {
         Listener::Redirect(_) | Listener::Originate(_) => None,
     };
     config(&injected(pod)).listeners.into_iter().filter_map(terminate).collect()
+}
+
+fn originates(pod: &Object) -> Vec<Originate> {
+    let originate = |listener| match listener {
+        Listener::Originate(originate) => Some(originate),
+        Listener::Redirect(_) | Listener::Terminate(_) => None,
+    };
+    config(&injected(pod)).listeners.into_iter().filter_map(originate).collect()
 }
 
 const CLIENTS: [(&str, &str); 2] =
@@ -155,6 +163,53 @@ fn a_listener_has_one_app() {
     let listeners = terminates(&mounting(&each, mounts));
     assert_eq!(listeners[0].forward, Forward::Port(8080));
     assert!(matches!(listeners[1].forward, Forward::Socket(_)));
+}
+
+#[test]
+fn a_pod_may_only_originate() {
+    let only = pod(&json!({
+        "tls-secret": null,
+        "upstreams": "9001=https://db.example.com:443,9002=tls://10.0.0.1:5432",
+        "upstream-client-secret": "identity",
+        "upstream-ca-secret.9002": "configmap/db-ca",
+        "upstream-server-names.9002": "db.example.com,uri:spiffe://x/db",
+        "upstream-sni.9002": "db.example.com",
+    }));
+    let upstreams = originates(&only);
+    assert_eq!(upstreams[0].listen.to_string(), "127.0.0.1:9001");
+    assert_eq!(upstreams[0].upstream.to_string(), "https://db.example.com:443");
+    assert_eq!(upstreams[0].client_secret.as_deref(), Some("tls/identity"));
+    assert_eq!(upstreams[0].ca_secret, None);
+    assert_eq!(upstreams[1].ca_secret.as_deref(), Some("upstream-ca-configmap/db-ca"));
+    assert_eq!(upstreams[1].server_names, ["dns:db.example.com", "uri:spiffe://x/db"]);
+    assert_eq!(upstreams[1].sni.as_deref(), Some("db.example.com"));
+    let injected = injected(&only);
+    let own = pod::own(&injected).unwrap();
+    let ports: Vec<u16> = own.ports().map(|port| port.number).collect();
+    assert_eq!(ports, [15443], "what listens on loopback is no port of the pod");
+    assert_eq!(own.value["volumeMounts"].as_array().unwrap().len(), 2);
+    // As soon as something is said of a listener, there is to be one.
+    let half = json!({ "tls-secret": null, "upstreams": "9001=tls://a:1", "client-auth": "none" });
+    assert_eq!(codes(&pod(&half)), [code::REQUIRED]);
+}
+
+#[test]
+fn next_tiers_are_told_apart_and_judged_together() {
+    let both = json!({ "upstreams": "9001=tls://a:1" });
+    assert_eq!((terminates(&pod(&both)).len(), originates(&pod(&both)).len()), (1, 1));
+    let alone = |annotations: Value, code: Code| assert_eq!(codes(&pod(&annotations)), [code]);
+    alone(json!({ "upstream-sni": "a.example.com" }), code::CONFLICT);
+    alone(json!({ "upstream-sni.9001": "a.example.com" }), code::CONFLICT);
+    alone(
+        json!({ "upstreams": "9001=tls://a:1", "upstream-sni.9002": "a.example.com" }),
+        code::LISTENER,
+    );
+    alone(json!({ "upstreams": "9001=tls://a:1", "protocol.9001": "tcp" }), code::LISTENER);
+    alone(json!({ "upstreams": "8080=tls://a:1" }), code::PORT_CLASH);
+    alone(json!({ "upstreams": "8443=tls://a:1" }), code::PORT_CLASH);
+    alone(json!({ "upstreams": "9001=tls://a:1", "upstream-server-names": "*" }), code::VALUE);
+    let clash = run(&pod(&json!({ "upstreams": "8080=tls://a:1" })));
+    assert!(clash.findings()[0].help.contains("\"8081=tls://a:1\""), "{clash:?}");
 }
 
 #[test]
