@@ -65,6 +65,12 @@ fn a_health_checker_without_a_certificate_reaches_exempt_paths_and_no_other() {
     let forged = "X-Forwarded-Client-Cert: Hash=00;Subject=\"CN=admin\"";
     let told = sidecar.get("/headers").header(forged).run().expect(200).text();
     assert!(!told.contains("client-cert") && !told.contains("admin"), "{told}");
+    // What a health checker need not say, it does not say to the application.
+    let told = sidecar.get("/headers").header("X-Tenant: admin").header("Cookie: a=admin").run();
+    let told = told.expect(200).text();
+    assert!(!told.contains("admin") && told.contains("user-agent"), "{told}");
+    let moved = sidecar.get("/headers").header("SCRIPT_NAME: /headers").run();
+    moved.expect(403);
 }
 
 #[test]

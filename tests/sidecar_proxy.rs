@@ -82,6 +82,24 @@ fn what_a_client_writes_is_not_believed_because_its_proxy_is_trusted() {
 }
 
 #[test]
+fn who_is_not_named_by_its_proxy_is_not_believed() {
+    let scene = Scene::new();
+    let sidecar = scene.behind("127.0.0.0/8");
+    let request = format!(
+        "GET /headers HTTP/1.1\r\nHost: {HOST}\r\nX-Forwarded-For: 10.6.6.6\r\nConnection: close\r\n\r\n"
+    );
+    let unnamed = [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0"];
+    for header in unnamed {
+        let told = sidecar.connect_behind(header, None).unwrap().ask(request.clone());
+        assert!(told.contains("\"127.0.0.1\"") && !told.contains("10.6.6.6"), "{told}");
+    }
+    // A health check of the proxy's own is the proxy's word.
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let told = sidecar.connect_behind(local, None).unwrap().ask(request);
+    assert!(told.contains("10.6.6.6"), "{told}");
+}
+
+#[test]
 fn a_connection_past_the_proxy_is_refused() {
     if skip::lacks(&["curl"]) {
         return;

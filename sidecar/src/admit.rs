@@ -93,7 +93,11 @@ pub(crate) fn admit(
         _ => "",
     };
     let cipher = session.negotiated_cipher_suite().map(|it| it.suite()).map_or("", name);
-    let trust = terminator.trusted.judge(origin.ends.source.ip(), client.as_ref());
+    let trust = if origin.is_unnamed() {
+        Trust::Untrusted
+    } else {
+        terminator.trusted.judge(origin.ends.source.ip(), client.as_ref())
+    };
     Ok(Admitted {
         stream,
         origin,

@@ -164,7 +164,7 @@ impl Application {
         let (sender, connection) = http2::Builder::new(TrackedExecutor(self.tracker.clone()))
             .timer(TokioTimer::new())
             .initial_stream_window_size(limits::H2_STREAM_WINDOW)
-            .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
+            .initial_connection_window_size(limits::H2_APPLICATION_WINDOW)
             .max_header_list_size(u32::try_from(limits::HEAD_BYTES).unwrap_or(u32::MAX))
             .keep_alive_interval(limits::H2_PING.0)
             .keep_alive_timeout(limits::H2_PING.1)

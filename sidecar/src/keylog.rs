@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::listener::Process;
+use crate::telemetry::refusals::Verdict;
 
 mod client;
 
@@ -29,6 +31,9 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Lines that wait for the reader; a handshake makes up to five.
 const QUEUE: usize = 4096;
+
+/// Who may ask at once; one of them reads.
+const ASKING: usize = 4;
 
 /// What the sidecar answers before the first line.
 const WELCOME: &str = "# lasthop-sidecar: TLS secrets follow\n";
@@ -126,14 +131,20 @@ pub(crate) fn bind(status_port: u16) -> io::Result<UnixListener> {
 
 /// Answers who asks for secrets, one at a time.
 pub(crate) async fn serve(listener: UnixListener, tap: Arc<KeyTap>, process: Arc<Process>) {
+    let room = Arc::new(Semaphore::new(ASKING));
     loop {
         // What fails is the other side's connection; the pause is for a lack of descriptors.
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        // Any process of the pod can come here: more than a few are turned away unheard.
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
         let answer = answer(stream, Arc::clone(&tap), Arc::clone(&process));
-        process.background.spawn(answer);
+        process.background.spawn(async move {
+            answer.await;
+            drop(place);
+        });
     }
 }
 
@@ -149,7 +160,15 @@ async fn answer(mut stream: UnixStream, tap: Arc<KeyTap>, process: Arc<Process>)
             Some(flow) => return stream_secrets(stream, flow, time, &process).await,
         },
     };
-    process.log.warn("the TLS key log was asked for and refused").text("reason", refused).write();
+    if let Verdict::Write { suppressed } = process.refusals.ask("keylog", std::time::Instant::now())
+    {
+        process
+            .log
+            .warn("the TLS key log was asked for and refused")
+            .text("reason", refused)
+            .number("suppressed", suppressed)
+            .write();
+    }
     // Whoever does not wait for the answer does not want to know.
     let _gone = stream.write_all(format!("refused: {refused}\n").as_bytes()).await;
 }
@@ -186,27 +205,18 @@ async fn stream_secrets(mut stream: UnixStream, mut flow: Flow, time: Duration, 
     process.metrics.key_log.set(1);
     process.log.warn("the TLS key log is on").number("seconds", time.as_secs()).write();
     let mut told: u64 = 0;
-    let mut byte = [0];
-    let mut open = stream.write_all(WELCOME.as_bytes()).await.is_ok();
-    while open {
-        let (mut reading, mut writing) = stream.split();
-        tokio::select! {
-            line = flow.lines.recv() => {
-                let Some(line) = line else { break };
-                open = writing.write_all(line.as_bytes()).await.is_ok();
-                told += 1;
-            }
-            // The reader says no more: it has gone.
-            _ = reading.read(&mut byte) => open = false,
-            () = sleep_until(until) => open = false,
-            () = process.phases.cut.cancelled() => open = false,
-        }
+    // Around reading and writing: a reader that does not read must not keep the door open.
+    tokio::select! {
+        () = copy(&mut stream, &mut flow, &mut told) => {}
+        () = sleep_until(until) => {}
+        () = process.phases.cut.cancelled() => {}
     }
     let lost = flow.tap.lost.load(Ordering::Relaxed);
-    if lost > 0 {
-        let _gone = stream.write_all(format!("# {lost} lines were lost\n").as_bytes()).await;
-    }
     drop(flow);
+    if lost > 0 {
+        let text = format!("# {lost} lines were lost\n");
+        let _gone = timeout(Duration::from_secs(1), stream.write_all(text.as_bytes())).await;
+    }
     process.metrics.key_log.set(0);
     process
         .log
@@ -214,6 +224,24 @@ async fn stream_secrets(mut stream: UnixStream, mut flow: Flow, time: Duration, 
         .number("lines", told)
         .number("lines_lost", lost)
         .write();
+}
+
+/// Copies lines until the reader has gone.
+async fn copy(stream: &mut UnixStream, flow: &mut Flow, told: &mut u64) {
+    let mut byte = [0];
+    let mut open = stream.write_all(WELCOME.as_bytes()).await.is_ok();
+    while open {
+        let (mut reading, mut writing) = stream.split();
+        tokio::select! {
+            line = flow.lines.recv() => {
+                let Some(line) = line else { return };
+                open = writing.write_all(line.as_bytes()).await.is_ok();
+                *told += 1;
+            }
+            // The reader says no more: it has gone.
+            _ = reading.read(&mut byte) => open = false,
+        }
+    }
 }
 
 #[cfg(test)]

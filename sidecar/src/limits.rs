@@ -96,6 +96,14 @@ pub(crate) const H2_STREAMS: u32 = 250;
 /// HTTP/2: what a client may send ahead on one stream, and on all of them.
 pub(crate) const H2_STREAM_WINDOW: u32 = 256 * 1024;
 
+/// The same for a client without a certificate, where only exempt paths are open to it. Health checkers
+/// connect anew, or ask more often.
+pub(crate) const IDLE_EXEMPT: Duration = Duration::from_secs(15);
+
+/// HTTP/2 to the application: no bound but those of the streams, which are of many clients: one that
+/// does not read would hold up all others.
+pub(crate) const H2_APPLICATION_WINDOW: u32 = (1 << 31) - 1;
+
 /// HTTP/2: see [`H2_STREAM_WINDOW`].
 pub(crate) const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 

@@ -27,9 +27,10 @@ pub(crate) const MOST_V2: usize = 4096;
 /// What a header says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Said {
-    /// The proxy speaks for itself (`LOCAL`), or does not say for whom (`UNKNOWN`): the addresses of
-    /// the connection itself count.
+    /// The proxy speaks for itself (`LOCAL`): the addresses of the connection itself count.
     Nobody,
+    /// It speaks for somebody whom it does not name (`UNKNOWN`).
+    Somebody,
     /// It speaks for a client.
     Client(Ends),
 }
@@ -48,8 +49,16 @@ pub(crate) struct Ends {
 pub(crate) struct Origin {
     /// The client, and what it connected to.
     pub(crate) ends: Ends,
-    /// The proxy that speaks for the client, where one does.
+    /// The proxy that speaks for the client, where one does. It is the client as well where it did not
+    /// say for whom it speaks.
     pub(crate) proxy: Option<SocketAddr>,
+}
+
+impl Origin {
+    /// Whether somebody is behind a proxy and was not named: what comes may be a stranger's.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.proxy == Some(self.ends.source)
+    }
 }
 
 /// How far the bytes of a header got.
@@ -134,7 +143,7 @@ fn parse_v1(bytes: &[u8]) -> Result<Parsed, Malformed> {
 fn read_line(line: &str) -> Option<Said> {
     let rest = line.strip_prefix("PROXY ")?;
     if rest == "UNKNOWN" || rest.starts_with("UNKNOWN ") {
-        return Some(Said::Nobody);
+        return Some(Said::Somebody);
     }
     let mut fields = rest.split(' ');
     let family = fields.next()?;
@@ -184,7 +193,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
     };
     let (addresses, tlvs) = rest.split_at_checked(addresses).ok_or(Malformed::Short)?;
     check_tlvs(tlvs)?;
-    Ok(Parsed::Whole(read_addresses(addresses).map_or(Said::Nobody, Said::Client), length))
+    Ok(Parsed::Whole(read_addresses(addresses).map_or(Said::Somebody, Said::Client), length))
 }
 
 enum Command {

@@ -111,7 +111,7 @@ async fn end(near: Arc<Near>) -> End {
         let is_idle = near.is_idle() && requests == seen;
         idle = if is_idle { idle + bounds.tick() } else { Duration::ZERO };
         seen = requests;
-        if bounds.idle_http.is_some_and(|most| idle >= most) {
+        if near.idle.is_some_and(|most| idle >= most) {
             return End::Goodbye(Some(Closed::Idle));
         }
         // With HTTP/1.1 the next answer says so: a connection that is closed between two requests

@@ -1,7 +1,10 @@
 //! What a client without a certificate may ask for, where the others have one: a health checker's GET
 //! of an exempt path, if nobody could read anything else into it.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION,
+    CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, PRAGMA, UPGRADE, USER_AGENT,
+};
 use http::request::Parts;
 use http::{Method, Version};
 use http_body::Body as _;
@@ -48,7 +51,11 @@ pub(super) fn admits(hop: &Hop, parts: &Parts, incoming: &Incoming) -> bool {
 
 /// Headers by which frameworks take another path or method than the request line's, as applications
 /// see them: `_` for `-` and any case.
-const OVERRIDES: [&str; 12] = [
+const OVERRIDES: [&str; 18] = [
+    "path-info",
+    "request-uri",
+    "script-name",
+    "x-envoy-original-path",
     "x-forwarded-method",
     "x-forwarded-path",
     "x-forwarded-prefix",
@@ -61,7 +68,35 @@ const OVERRIDES: [&str; 12] = [
     "x-original-url",
     "x-override-url",
     "x-rewrite-url",
+    "x-script-name",
+    "x-waws-unencoded-url",
 ];
+
+/// What a health checker has to say. Any other header of somebody whom nobody knows might mean
+/// something to an application that we do not know of.
+const PASSED_ON: [HeaderName; 9] = [
+    ACCEPT,
+    ACCEPT_CHARSET,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CACHE_CONTROL,
+    CONTENT_LENGTH,
+    HOST,
+    PRAGMA,
+    USER_AGENT,
+];
+
+/// Takes out of a request without a certificate what a health checker need not say.
+pub(super) fn narrow(hop: &Hop, headers: &mut HeaderMap) {
+    if hop.restricted_to().is_none() {
+        return;
+    }
+    let others: Vec<HeaderName> =
+        headers.keys().filter(|name| !PASSED_ON.contains(name)).cloned().collect();
+    for name in others {
+        headers.remove(name);
+    }
+}
 
 /// Why a request without a body is not exempt, if it is not.
 fn objection(paths: &ExemptPaths, parts: &Parts) -> Option<&'static str> {
@@ -89,9 +124,13 @@ fn objection(paths: &ExemptPaths, parts: &Parts) -> Option<&'static str> {
     }
 }
 
+/// Also in a spelling that only an application reads as framing: `Transfer_Encoding`.
 fn has_framing(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING)
-        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
+    headers.iter().any(|(name, value)| match headers::normal(name.as_str()).as_str() {
+        "transfer-encoding" => true,
+        "content-length" => *name != CONTENT_LENGTH || value != "0",
+        _ => false,
+    })
 }
 
 fn upgrades(headers: &HeaderMap) -> bool {
@@ -161,6 +200,10 @@ mod tests {
             (("X-Original-URL", "/admin"), false),
             (("x_rewrite_url", "/admin"), false),
             (("X-Forwarded-Prefix", "/admin"), false),
+            (("SCRIPT_NAME", "/healthz"), false),
+            (("Path-Info", "/admin"), false),
+            (("Transfer_Encoding", "chunked"), false),
+            (("Content_Length", "30"), false),
         ] {
             assert_eq!(judge("GET", "/healthz", Version::HTTP_11, &[line]), exempt, "{line:?}");
         }

@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 use super::identity;
 use super::near::{Beginning, Near, Side};
 use crate::admit::Admitted;
+use crate::limits;
 use crate::listener::{Process, Terminator};
 use crate::standing::Standing;
 use crate::telemetry::log::Fields;
@@ -58,6 +59,16 @@ impl Hop {
             _ => Access::Everything,
         };
         let Admitted { stream, origin, trust, protocol, sni, seat, .. } = admitted;
+        let idle = match access {
+            Access::Everything => process.bounds.idle_http,
+            // Whom nobody knows holds no seat for long.
+            Access::ExemptPaths => Some(
+                process
+                    .bounds
+                    .idle_http
+                    .map_or(limits::IDLE_EXEMPT, |it| it.min(limits::IDLE_EXEMPT)),
+            ),
+        };
         let near = Near::new(Beginning {
             side: Side::Terminate,
             process,
@@ -65,6 +76,7 @@ impl Hop {
             protocol,
             fields,
             port: origin.ends.source.port(),
+            idle,
             standing: standing.map(|standing| (standing, Arc::clone(&terminator))),
             seat,
         });

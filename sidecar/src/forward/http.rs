@@ -180,6 +180,7 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
     let port = host::parse(&host).and_then(|host| host.port);
     let origin =
         Origin { peer: hop.peer, trust: hop.trust, host: &host, port, identity: &hop.told };
+    exempt::narrow(hop, &mut parts.headers);
     let (asked, stripped) = headers::to_application(&mut parts.headers, &origin);
     if stripped > 0 {
         hop.terminator.metrics.stripped.inc_by(stripped);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,7 @@ pub(crate) struct Near {
     /// The log fields that every request gets.
     pub(crate) fields: Fields,
     port: u16,
+    pub(super) idle: Option<Duration>,
     /// Whether the client may stay, where that is asked.
     standing: Option<(Standing, Arc<Terminator>)>,
     /// Whose turn it is in each request.
@@ -87,13 +88,15 @@ pub(super) struct Beginning {
     pub(super) fields: Fields,
     /// The port of who connected.
     pub(super) port: u16,
+    /// How long it may lie idle.
+    pub(super) idle: Option<Duration>,
     pub(super) standing: Option<(Standing, Arc<Terminator>)>,
     pub(super) seat: Seat,
 }
 
 impl Near {
     pub(super) fn new(beginning: Beginning) -> Self {
-        let Beginning { side, process, metrics, protocol, fields, port, standing, seat } =
+        let Beginning { side, process, metrics, protocol, fields, port, idle, standing, seat } =
             beginning;
         Self {
             side,
@@ -102,6 +105,7 @@ impl Near {
             protocol,
             fields,
             port,
+            idle,
             standing,
             turns: Turns::new(),
             _seat: seat,

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::{Ends, Malformed, Origin, Parsed, Said, parse};
 use crate::handshake::Failure;
+use crate::limits;
 use crate::listener::Terminator;
 
 /// A proxy sends the header with its first packet.
@@ -68,11 +69,12 @@ pub(crate) async fn origin(
     // There is no certificate before TLS: only the address can be trusted.
     if terminator.trusted.judge(peer.ip(), None) == Trust::Untrusted {
         let untouched =
-            matches!(timeout(PATIENCE, stream.peek(&mut [0])).await, Ok(Ok(0) | Err(_)));
+            matches!(timeout(limits::LINGER, stream.peek(&mut [0])).await, Ok(Ok(0) | Err(_)));
         return Err(if untouched { Failure::Untouched } else { Failure::UntrustedProxy });
     }
     match take(stream).await {
         Ok(Said::Client(ends)) => Ok(Origin { ends, proxy: Some(peer) }),
+        Ok(Said::Somebody) => Ok(Origin { ends: own.ends, proxy: Some(peer) }),
         Ok(Said::Nobody) => Ok(own),
         Err(NoHeader::Untouched) => Err(Failure::Untouched),
         Err(reason) => Err(Failure::NoProxyHeader { reason }),

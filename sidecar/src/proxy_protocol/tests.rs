@@ -34,10 +34,10 @@ fn lines_of_the_specification_are_read() {
                 "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
             ),
         ),
-        ("PROXY UNKNOWN\r\n", Said::Nobody),
+        ("PROXY UNKNOWN\r\n", Said::Somebody),
         (
             "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
-            Said::Nobody,
+            Said::Somebody,
         ),
         (
             "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n",
@@ -103,8 +103,8 @@ fn headers_of_version_2_are_read() {
         (v2(0x21, 0x11, &V4), client("192.0.2.7:56789", "198.51.100.9:443")),
         (v2(0x21, 0x11, &tlvs), client("192.0.2.7:56789", "198.51.100.9:443")),
         (v2(0x21, 0x21, &v6), client("[2001:db8::1]:80", "[2001:db8::2]:443")),
-        (v2(0x21, 0x31, &[0; 216]), Said::Nobody),
-        (v2(0x21, 0x00, &[]), Said::Nobody),
+        (v2(0x21, 0x31, &[0; 216]), Said::Somebody),
+        (v2(0x21, 0x00, &[]), Said::Somebody),
         (v2(0x20, 0x00, &[]), Said::Nobody),
         (v2(0x20, 0x11, &V4), Said::Nobody),
         // What LOCAL carries is passed over, whatever it is.

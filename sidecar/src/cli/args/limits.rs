@@ -45,7 +45,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     max_connection_age: u64,
 
-    /// Close open connections whose client a change of CA, revocation list or time no longer lets in
+    /// Close open connections whose client a change of CA or revocation list no longer lets in
     #[arg(long)]
     close_refused_clients: bool,
 }

@@ -18,7 +18,7 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().unwrap()
 }
 
-const FORGED: [&str; 66] = [
+const FORGED: [&str; 83] = [
     "X-Forwarded-For",
     "x-forwarded-proto",
     "X-Forwarded-Host",
@@ -83,6 +83,23 @@ const FORGED: [&str; 66] = [
     "X-Goog-Authenticated-User-Email",
     "X-Amzn-Oidc-Identity",
     "Proxy",
+    "Script-Name",
+    "SCRIPT_NAME",
+    "Path_Info",
+    "Client-IP",
+    "Fly-Client-IP",
+    "Remote-Groups",
+    "X-Authenticated-User",
+    "X-Auth-User",
+    "X-Consumer-Username",
+    "X-Pomerium-Claim-Email",
+    "Cf-Access-Authenticated-User-Email",
+    "Tailscale-User-Login",
+    "X-Client-CN",
+    "X-Cert-Subject",
+    "SSL-DN",
+    "X-Scheme",
+    "Front-End-Https",
     "cf_connecting_ip",
     "X_Auth_Request_User",
 ];
@@ -111,6 +128,8 @@ fn what_only_looks_alike_is_passed_on() {
         "X-Amzn-Trace-Id",
         "X-Requested-With",
         "Remote-Address",
+        "X-User-Id", // with X-Auth-Token, how clients of some applications log in
+        "X-Client-Data",
     ] {
         let mut headers = map(&[(name, "kept")]);
         let (_, stripped) = to_application(&mut headers, &origin(Trust::Untrusted));

@@ -46,7 +46,9 @@ pub(super) fn serve(
     let metrics = Arc::clone(&originator.metrics);
     let fields = super::fields(peer, &originator);
     let (side, port) = (Side::Originate, peer.port());
-    let near = Beginning { side, process, metrics, protocol, fields, port, standing: None, seat };
+    let idle = process.bounds.idle_http;
+    let near =
+        Beginning { side, process, metrics, protocol, fields, port, idle, standing: None, seat };
     let near = Arc::new(Near::new(near));
     let hop = Arc::new(Hop { near: Arc::clone(&near), originator });
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&near)));
