@@ -164,6 +164,39 @@ impl Secret {
         marked.map(|(_, writer)| (*writer).to_owned()).or_else(owner)
     }
 
+    /// The annotation which says that a replicator fills the Secret with what another one holds.
+    /// <https://github.com/mittwald/kubernetes-replicator#pull-based-replication>,
+    /// <https://github.com/emberstack/kubernetes-reflector>
+    pub fn filled_by(&self) -> Option<&'static str> {
+        let known = [
+            "replicator.v1.mittwald.de/replicate-from",
+            "reflector.v1.k8s.emberstack.com/reflects",
+        ];
+        let has = |name: &&str| self.object.annotation(name).is_some_and(|it| !it.is_empty());
+        known.into_iter().find(has)
+    }
+
+    /// Why the values are not those that the cluster gets, in words that fit behind "could not look: ":
+    /// SOPS decrypts them before they are applied, or argocd-vault-plugin writes them.
+    /// <https://getsops.io/docs/>, <https://argocd-vault-plugin.readthedocs.io/en/stable/howitworks/>
+    pub fn withheld(&self) -> Option<&'static str> {
+        let raw = ["data", "stringData"].map(|key| texts(self.object.0.get(key)));
+        let mut raw = raw.iter().flat_map(BTreeMap::values);
+        if self.object.0.get("sops").is_some_and(Value::is_object)
+            && raw.clone().any(|value| value.starts_with("ENC["))
+        {
+            return Some("its values are encrypted with SOPS");
+        }
+        let is_annotated = self.object.annotation("avp.kubernetes.io/path").is_some();
+        let is_left = |value: &str| {
+            let marked = value.split_once('<').is_some_and(|(_, rest)| rest.contains('>'));
+            marked && (is_annotated || value.contains("<path:"))
+        };
+        let mut decoded = self.data.values().filter_map(|value| std::str::from_utf8(value).ok());
+        (raw.any(|value| is_left(value)) || decoded.any(is_left))
+            .then_some("argocd-vault-plugin is to write its values")
+    }
+
     /// The field that holds `key`: `stringData` is laid over `data`.
     pub fn path(&self, key: &str) -> FieldPath {
         let has = |path: &FieldPath| path.find(&self.object.0).is_some_and(|it| !it.is_null());

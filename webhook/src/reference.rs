@@ -16,6 +16,10 @@ mod pod;
 /// Has the application routing of Azure make the Secret.
 pub const AZURE_KEY_VAULT: &str = "kubernetes.azure.com/tls-cert-keyvault-uri";
 
+/// Has Traefik itself get a certificate by ACME, which it keeps in no Secret.
+/// <https://doc.traefik.io/traefik/reference/routing-configuration/kubernetes/ingress/>
+pub const TRAEFIK_RESOLVER: &str = "traefik.ingress.kubernetes.io/router.tls.certresolver";
+
 /// What the Secret is meant for there.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Role {
@@ -217,7 +221,8 @@ pub fn maker_annotation(
     let known = known
         .chain(acme)
         .filter(|_| !reference.hosts.is_empty() || reference.role == Role::ListenerServer);
-    let platforms = ["cert.gardener.cloud/purpose", AZURE_KEY_VAULT].into_iter().filter(has);
+    let platforms = ["cert.gardener.cloud/purpose", AZURE_KEY_VAULT, TRAEFIK_RESOLVER];
+    let platforms = platforms.into_iter().filter(has);
     let further = further.iter().map(String::as_str).filter(has);
     let mut all = known.chain(platforms).chain(further);
     all.next().map(ToOwned::to_owned)

@@ -200,6 +200,9 @@ impl<'a> Looks<'a> {
                     .get(&key.name)
                     .map_or(Sighting::Missing, |it| Sighting::Found(Maker::Object(it.clone()))),
             };
+            if let Some(filler) = seen.secret.found().and_then(|it| it.secret.filled_by()) {
+                seen.maker = Sighting::Found(Maker::Annotation(filler.to_owned()));
+            }
         }
         self.add_nearest(subject, &mut seen).await;
         seen
@@ -222,7 +225,13 @@ impl<'a> Looks<'a> {
                 Sighting::Unknown(why) => return Sighting::Unknown(why),
             }
         }
-        self.look(self.surroundings.secret(namespace, name)).await
+        match self.look(self.surroundings.secret(namespace, name)).await {
+            Sighting::Found(secret) => match secret.withheld() {
+                Some(why) => Sighting::Unknown(why.to_owned()),
+                None => Sighting::Found(secret),
+            },
+            other => other,
+        }
     }
 
     async fn add_nearest(&self, subject: &Subject, seen: &mut BTreeMap<Key, Seen>) {
@@ -254,8 +263,15 @@ impl<'a> Looks<'a> {
             return None;
         }
         let is_marked = object.annotation(copied_secret::MARK).is_some();
-        if !is_marked && !SeenSecret::new(Secret::read(object.clone())).is_placeholder() {
+        let seen = SeenSecret::new(Secret::read(object.clone()));
+        if seen.secret.withheld().is_some() {
+            return None;
+        }
+        if !is_marked && !seen.is_placeholder() {
             return Some(Sighting::Missing);
+        }
+        if let Some(filler) = seen.secret.filled_by() {
+            return Some(Sighting::Found(Maker::Annotation(filler.to_owned())));
         }
         let names = BTreeSet::from([object.name()]);
         let found = self.look(self.surroundings.makers(&subject.namespace, &names)).await;
@@ -289,7 +305,7 @@ impl<'a> Looks<'a> {
             return references;
         }
         let found = self.look(self.surroundings.namespaces_of_pods(&selector)).await;
-        istio_gateway::placed(references, &found.into_found().unwrap_or_default())
+        istio_gateway::placed(object, references, &found.into_found().unwrap_or_default())
     }
 
     /// The ReferenceGrants beside the Secrets of other namespaces that a Gateway names.
@@ -374,7 +390,7 @@ impl<'a> Looks<'a> {
             };
             let mut references = reference::of(reader, namespace);
             if let Some(namespaces) = istio_gateway::selector(reader).and_then(|it| pods.get(&it)) {
-                references = istio_gateway::placed(references, namespaces);
+                references = istio_gateway::placed(reader, references, namespaces);
             }
             references.retain(|it| it.secret == secret && it.namespace == subject.namespace);
             users(reader, namespace, references, (subject, mode))

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::ingress_annotations::passthrough;
 use super::{HostAt, Reference, Role, Weight};
 use crate::object::Object;
 use crate::path::FieldPath;
@@ -49,6 +50,23 @@ pub fn is_ingress(object: &Object) -> bool {
     object.kind() == "Ingress" && matches!(object.group(), "networking.k8s.io" | "extensions")
 }
 
+/// The class of an Ingress, in small letters; empty where nobody wrote one.
+pub fn class(object: &Object) -> String {
+    let class = match object.text("/spec/ingressClassName") {
+        "" => object.annotation("kubernetes.io/ingress.class").unwrap_or_default(),
+        class => class,
+    };
+    class.to_ascii_lowercase()
+}
+
+/// Whether the class is that of the AWS Load Balancer Controller, which takes certificates from AWS
+/// alone and reads no Secret of `spec.tls`.
+/// <https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/cert_discovery/>
+fn is_of_aws(object: &Object) -> bool {
+    let class = class(object);
+    class.strip_prefix("alb").is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+}
+
 /// Whether a host of `spec.tls` is meant for the host of a rule: they are the same, or one is a
 /// wildcard that covers the other.
 pub fn host_matches(tls: &str, rule: &str) -> bool {
@@ -92,12 +110,19 @@ impl Ingress {
 /// <https://projectcontour.io/docs/main/config/annotations/>
 const ELSEWHERE: &str = "projectcontour.io/tls-cert-namespace";
 
-/// The references of an Ingress, unless they lead into another namespace, where nobody here looks.
+/// The references of an Ingress, unless they lead into another namespace, where nobody here looks, or
+/// its controller reads no Secret. Where the certificate comes from the cloud, or TLS is handed on to
+/// the application, the Secret is at most a spare one.
 pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     let Some(ingress) = Ingress::read(object) else { return Vec::new() };
     if object.annotation(ELSEWHERE).is_some_and(|other| !other.is_empty() && other != namespace) {
         return Vec::new();
     }
+    if is_of_aws(object) {
+        return Vec::new();
+    }
+    let is_spare = super::of_cloud(object).is_some() || passthrough(object).is_some();
+    let weight = if is_spare { Weight::Warns } else { Weight::Refuses };
     ingress
         .tls
         .into_iter()
@@ -108,7 +133,7 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
                 secret: item.secret?,
                 hosts: item.hosts,
                 role: Role::IngressServer,
-                weight: Weight::Refuses,
+                weight,
             })
         })
         .collect()

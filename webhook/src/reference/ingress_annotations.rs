@@ -5,7 +5,7 @@
 //! IBM Cloud's former ALB:
 //! <https://cloud.ibm.com/docs/containers?topic=containers-comm-ingress-annotations>.
 
-use super::ingress::is_ingress;
+use super::ingress::{class, is_ingress};
 use super::{Reference, Role, Weight};
 use crate::object::Object;
 use crate::path::FieldPath;
@@ -44,11 +44,7 @@ impl Reader {
     /// The reader of the annotations of `object`; none where its class belongs to a controller that
     /// knows nothing of them, so that they are only left over.
     pub fn of(object: &Object) -> Option<Self> {
-        let class = match object.text("/spec/ingressClassName") {
-            "" => object.annotation("kubernetes.io/ingress.class").unwrap_or_default(),
-            class => class,
-        };
-        let class = class.to_ascii_lowercase();
+        let class = class(object);
         // A class that is called so and no more is that of Traefik's own provider.
         if class == "traefik" {
             return None;
@@ -81,6 +77,16 @@ impl Reader {
             Some(Self::Unknown)
         }
     }
+}
+
+/// Whether TLS is handed on to the application by its server name, so that no Secret of `spec.tls` is
+/// served.
+/// <https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/#ssl-passthrough>
+pub fn passthrough(object: &Object) -> Option<Annotated> {
+    Reader::of(object)?;
+    // What Go's `strconv.ParseBool` takes for true.
+    nginx(object, "ssl-passthrough")
+        .filter(|at| matches!(at.value.as_str(), "true" | "t" | "T" | "True" | "TRUE" | "1"))
 }
 
 /// What the annotations of ingress-nginx say about the hop to the application.
@@ -259,7 +265,8 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
         secret,
         hosts: Vec::new(),
         role: Role::AlbClient,
-        weight: Weight::Refuses,
+        // The ALBs that read it are gone: today's controllers pass it over.
+        weight: Weight::Warns,
     }));
     references
 }

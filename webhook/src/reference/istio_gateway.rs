@@ -108,8 +108,12 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     let mut references = Vec::new();
     for server in servers(object).into_iter().filter(Server::reads_credential) {
         let is_mutual = server.is_verified_by_secret();
-        let Some(secret) = server.credential else { continue };
+        let Some(credential) = server.credential else { continue };
         let path = server.path.key("tls").key("credentialName");
+        let (namespace, secret) = match credential.split_once('/') {
+            Some((written, secret)) => (written, secret.to_owned()),
+            None => (namespace, credential),
+        };
         let reference = |secret: String, hosts, role| Reference {
             path: path.clone(),
             namespace: namespace.to_owned(),
@@ -128,22 +132,44 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     references
 }
 
-/// The same where the pods are: in each of `namespaces`, or nowhere, which is the namespace without a
-/// name.
-pub fn placed(references: Vec<Reference>, namespaces: &BTreeSet<String>) -> Vec<Reference> {
+/// The references of `object` where its pods are: in each of `namespaces`, or nowhere, which is the
+/// namespace without a name. A credential that is written with its namespace stays where it is.
+///
+/// Labels are free, so of several namespaces any may be a stranger's, who must not have a veto: what is
+/// wrong in one of them only warns.
+pub fn placed(
+    object: &Object,
+    references: Vec<Reference>,
+    namespaces: &BTreeSet<String>,
+) -> Vec<Reference> {
     let nowhere = BTreeSet::from([String::new()]);
     let namespaces = if namespaces.is_empty() { &nowhere } else { namespaces };
+    let several = namespaces.len() > 1;
     let at = |reference: Reference| {
-        namespaces
-            .iter()
-            .take(MOST_NAMESPACES)
-            .map(move |namespace| Reference { namespace: namespace.clone(), ..reference.clone() })
+        if names_namespace(object, &reference) {
+            return vec![reference];
+        }
+        let weight = if several { Weight::Warns } else { reference.weight };
+        let places = namespaces.iter().take(MOST_NAMESPACES);
+        places
+            .map(|namespace| {
+                let namespace = namespace.clone();
+                Reference { namespace, weight, ..reference.clone() }
+            })
+            .collect()
     };
     references.into_iter().flat_map(at).collect()
 }
 
+/// Whether the credential is written as `NAMESPACE/NAME`.
+fn names_namespace(object: &Object, reference: &Reference) -> bool {
+    let written = reference.path.find(&object.0).and_then(Value::as_str).unwrap_or_default();
+    let name = written.split_once("://").map_or(written, |(_scheme, name)| name);
+    name.contains('/')
+}
+
 /// In no more namespaces than this the Secrets of one Gateway are looked for.
-const MOST_NAMESPACES: usize = 4;
+pub const MOST_NAMESPACES: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -178,6 +204,29 @@ mod tests {
             assert_eq!(hosts, ["a.example.com", "*.b.example.com"]);
             assert_eq!(found[0].path.to_string(), "spec.servers[0].tls.credentialName");
         }
+    }
+
+    #[test]
+    fn a_credential_is_looked_for_where_it_says_or_where_the_pods_are() {
+        let with = |credential: &str| {
+            let mut server = server("SIMPLE");
+            server["tls"]["credentialName"] = json!(credential);
+            gateway("v1", &server)
+        };
+        let placed = |credential: &str, namespaces: &[&str]| {
+            let object = with(credential);
+            let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
+            let found = placed(&object, of(&object, "shop"), &namespaces);
+            let found = found.into_iter().map(|it| (it.namespace, it.secret, it.weight));
+            found.collect::<Vec<_>>()
+        };
+        let one = |namespace: &str, weight| (namespace.to_owned(), "web-tls".to_owned(), weight);
+        for credential in ["edge/web-tls", "kubernetes://edge/web-tls"] {
+            assert_eq!(placed(credential, &["pods", "more"]), [one("edge", Weight::Refuses)]);
+        }
+        assert_eq!(placed("web-tls", &["pods"]), [one("pods", Weight::Refuses)]);
+        let both = [one("more", Weight::Warns), one("pods", Weight::Warns)];
+        assert_eq!(placed("kubernetes://web-tls", &["pods", "more"]), both);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use lasthop_contract::text::{escape, list};
 
 use super::Rule;
 use crate::check::{Pair, Scene, Setting};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
+use crate::object::Object;
+use crate::reference::ingress::{Ingress, host_matches};
 use crate::reference::{HostAt, Role};
 
 pub(crate) static RULE: Rule = Rule {
@@ -109,8 +111,24 @@ fn judge(scene: &Scene) -> Vec<Finding> {
             names(certificate),
             san(certificate, &host)
         );
-        pair.finding(scene, &RULE, (&at.path, key), &message).help(help)
+        let mut finding = pair.finding(scene, &RULE, (&at.path, key), &message).help(help);
+        let ingress = pair.user.map_or(&scene.object, |user| user.raw.as_ref());
+        if covers_rules_below(ingress, certificate, &at.host) {
+            finding.severity = finding.severity.max(Severity::Warning);
+        }
+        finding
     })
+}
+
+/// Whether `host` is a wildcard that stands for the hosts of rules alone, and these are covered: clients
+/// of what is routed see no wrong certificate.
+fn covers_rules_below(object: &Object, certificate: &Certificate, host: &str) -> bool {
+    let Some(ingress) = Ingress::read(object).filter(|_| host.starts_with("*.")) else {
+        return false;
+    };
+    let below = ingress.rules.iter().filter(|rule| host_matches(host, &rule.host));
+    let mut below = below.map(|rule| coverage(certificate, &rule.host)).peekable();
+    below.peek().is_some() && below.all(|coverage| coverage == Coverage::Covered)
 }
 
 /// The extension of a certificate for `host` beside what it is for now, where that is not too much.

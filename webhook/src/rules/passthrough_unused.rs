@@ -7,7 +7,7 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::Ingress;
-use crate::reference::ingress_annotations::{Reader, nginx};
+use crate::reference::ingress_annotations::{nginx, passthrough};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(229),
@@ -29,13 +29,7 @@ metadata:
 
 fn judge(scene: &Scene) -> Vec<Finding> {
     let Some(ingress) = Ingress::read(&scene.object) else { return Vec::new() };
-    if Reader::of(&scene.object).is_none() {
-        return Vec::new();
-    }
-    let Some(at) = nginx(&scene.object, "ssl-passthrough") else { return Vec::new() };
-    if !matches!(at.value.as_str(), "true" | "t" | "T" | "True" | "TRUE" | "1") {
-        return Vec::new();
-    }
+    let Some(at) = passthrough(&scene.object) else { return Vec::new() };
     let names = ["auth-tls-secret", "proxy-ssl-secret", "proxy-ssl-verify"];
     let idle: Vec<&str> =
         names.into_iter().filter(|name| nginx(&scene.object, name).is_some()).collect();

@@ -7,7 +7,7 @@ use super::Rule;
 use crate::check::{Nearest, Scene, Setting, Sight};
 use crate::finding::Finding;
 use crate::path::Step;
-use crate::reference::{self, Role, Weight};
+use crate::reference::{self, Role, Weight, istio_gateway};
 use crate::surroundings::Sighting;
 
 pub(crate) static RULE: Rule = Rule {
@@ -61,7 +61,7 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
                          where the controller knows it"
                     ),
                 ),
-                None if reference.weight == Weight::Warns => RULE.warning(scene, path, message),
+                None if only_warns(scene, sight) => RULE.warning(scene, path, message),
                 None => RULE.error(scene, path, message),
             }
         }
@@ -91,6 +91,24 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
         }
         _ => Some(finding),
     }
+}
+
+/// Whether the absence only warns: as the reference weighs, unless it is absent in every namespace
+/// where the pods of an Istio Gateway are.
+fn only_warns(scene: &Scene, sight: &Sight) -> bool {
+    let this = &sight.reference;
+    if this.weight == Weight::Refuses {
+        return false;
+    }
+    let is_gateway = matches!(this.role, Role::GatewayServer | Role::MutualGatewayServer);
+    let mut same = scene.references.iter().filter(|other| {
+        let other = &other.reference;
+        other.path == this.path && other.secret == this.secret && other.role == this.role
+    });
+    let all = same.clone().count();
+    let absent =
+        |it: &Sight| matches!((&it.secret, &it.maker), (Sighting::Missing, Sighting::Missing));
+    !(is_gateway && (2..istio_gateway::MOST_NAMESPACES).contains(&all) && same.all(absent))
 }
 
 /// The kind and the contents of a Secret for this role, as `kubectl create secret` takes them.

@@ -6,7 +6,7 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
-use crate::reference::ingress::{Ingress, TlsItem};
+use crate::reference::ingress::{Ingress, TlsItem, class};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(206),
@@ -51,7 +51,13 @@ fn tell(scene: &Scene, hosts: &TlsItem, item: &TlsItem, secret: &str) -> Finding
     let listed: Vec<String> =
         hosts.hosts.iter().map(|at| format!("  - {}", scalar(&at.host))).collect();
     let yaml = format!("tls:\n- hosts:\n{}\n  secretName: {secret}", listed.join("\n"));
-    RULE.error(scene, item.path.clone(), message)
+    // ingress-gce reads the Secrets alone, whatever hosts stand beside them.
+    let finding = if class(&scene.object).starts_with("gce") {
+        RULE.warning(scene, item.path.clone(), message)
+    } else {
+        RULE.error(scene, item.path.clone(), message)
+    };
+    finding
         .help("take away the dash before `secretName`, so that both stand in one item")
         .suggest(yaml)
 }

@@ -347,9 +347,7 @@ impl Cluster {
                 }
             };
             for object in objects {
-                if let Some(secret) = makers::makes(&object)
-                    && secrets.contains(secret)
-                {
+                for secret in makers::makes(&object).into_iter().filter(|it| secrets.contains(it)) {
                     found.insert(secret.to_owned(), object.reference(namespace));
                 }
             }

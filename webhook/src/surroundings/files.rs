@@ -56,6 +56,8 @@ struct Index {
     readers: OnceLock<BTreeMap<Named, Vec<usize>>>,
     listed: BTreeMap<(Listed, String), Vec<usize>>,
     makers: BTreeMap<Named, usize>,
+    /// By the name alone.
+    makers_anywhere: BTreeMap<String, usize>,
 }
 
 /// How many names are compared with those of missing Secrets before that ends.
@@ -78,8 +80,12 @@ impl Files {
                 index.config_maps.insert(named(document.name()), position);
             } else if document.is("", "Namespace") {
                 index.namespaces.insert(document.name().to_owned(), position);
-            } else if let Some(secret) = makers::makes(document) {
-                index.makers.insert(named(secret), position);
+            } else {
+                let made = makers::makes(document).into_iter().map(named);
+                index.makers.extend(made.map(|secret| (secret, position)));
+            }
+            if let Some(secret) = makers::makes_anywhere(document) {
+                index.makers_anywhere.insert(secret.to_owned(), position);
             }
         }
         index.documents = documents;
@@ -187,8 +193,15 @@ impl Files {
         secrets: &BTreeSet<&str>,
     ) -> BTreeMap<String, ObjectRef> {
         let maker = |secret: &str| {
-            let at = self.index.makers.get(&(namespace.to_owned(), secret.to_owned()))?;
-            Some((secret.to_owned(), self.index.documents.get(*at)?.reference(namespace)))
+            let here = self.index.makers.get(&(namespace.to_owned(), secret.to_owned()));
+            let at = here.or_else(|| self.index.makers_anywhere.get(secret))?;
+            let maker = self.index.documents.get(*at)?;
+            let of = match (here, maker.kind()) {
+                (Some(_), _) => namespace,
+                (None, "Bundle" | "ClusterExternalSecret") => "",
+                (None, _) => maker.namespace(),
+            };
+            Some((secret.to_owned(), maker.reference(of)))
         };
         secrets.iter().filter_map(|secret| maker(secret)).collect()
     }
@@ -235,7 +248,7 @@ fn readers(documents: &[Object]) -> BTreeMap<Named, Vec<usize>> {
         if let Some(selector) = istio_gateway::selector(document).filter(|it| !it.is_empty()) {
             let found = |selector: &_| namespaces_of_pods(documents, selector);
             let namespaces = pods.entry(selector).or_insert_with_key(found);
-            references = istio_gateway::placed(references, namespaces);
+            references = istio_gateway::placed(document, references, namespaces);
         }
         for reference in references {
             let positions = readers.entry((reference.namespace, reference.secret)).or_default();

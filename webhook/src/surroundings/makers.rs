@@ -1,5 +1,7 @@
 //! Objects that make Secrets.
 
+use serde_json::Value;
+
 use super::Collection;
 use crate::object::Object;
 
@@ -7,33 +9,58 @@ use crate::object::Object;
 pub(super) struct MakerKind {
     /// Where the objects are.
     pub(super) collection: Collection,
-    /// The name of the Secret that one makes; empty where it makes none.
-    secret: fn(&Object) -> &str,
+    /// The names of the Secrets that one makes; an empty one is none.
+    secrets: fn(&Object) -> Vec<&str>,
 }
 
 /// Every kind that is known to make Secrets. The rights to list them are in `manifests/base/rbac.yaml`.
-pub(super) static MAKERS: [MakerKind; 8] = [
+pub(super) static MAKERS: [MakerKind; 12] = [
+    // OpenShift's service CA operator.
+    // <https://docs.openshift.com/container-platform/latest/security/certificates/service-serving-certificate.html>
+    maker("", &["v1"], ("services", "Service"), |it| {
+        let group = ["beta", "alpha"];
+        let name = |of: &str| {
+            it.annotation(&format!("service.{of}.openshift.io/serving-cert-secret-name"))
+        };
+        group.into_iter().filter_map(name).collect()
+    }),
     maker("bitnami.com", &["v1alpha1"], ("sealedsecrets", "SealedSecret"), |it| {
-        named_or_own(it, it.text("/spec/template/metadata/name"))
+        vec![named_or_own(it, it.text("/spec/template/metadata/name"))]
     }),
     // Gardener's.
     maker("cert.gardener.cloud", &["v1alpha1"], ("certificates", "Certificate"), |it| {
-        it.text("/spec/secretName")
+        vec![it.text("/spec/secretName")]
     }),
     maker("cert-manager.io", &["v1"], ("certificates", "Certificate"), |it| {
-        it.text("/spec/secretName")
+        vec![it.text("/spec/secretName")]
     }),
     maker("external-secrets.io", &["v1", "v1beta1"], ("externalsecrets", "ExternalSecret"), |it| {
-        named_or_own(it, it.text("/spec/target/name"))
+        vec![named_or_own(it, it.text("/spec/target/name"))]
     }),
     // Ambassador's, with an ACME provider.
     maker("getambassador.io", &["v3alpha1", "v2"], ("hosts", "Host"), |it| {
         match it.text("/spec/acmeProvider/authority") {
-            "none" => "",
-            "" if it.0.pointer("/spec/acmeProvider").is_none() => "",
-            _ => it.text("/spec/tlsSecret/name"),
+            "none" => Vec::new(),
+            "" if it.0.pointer("/spec/acmeProvider").is_none() => Vec::new(),
+            _ => vec![it.text("/spec/tlsSecret/name")],
         }
     }),
+    // <https://github.com/isindir/sops-secrets-operator>
+    maker("isindir.github.com", &["v1alpha3"], ("sopssecrets", "SopsSecret"), |it| {
+        names(it.list("/spec/secretTemplates"), "name")
+    }),
+    // 1Password's. <https://developer.1password.com/docs/k8s/operator/>
+    maker("onepassword.com", &["v1"], ("onepassworditems", "OnePasswordItem"), |it| {
+        vec![it.name()]
+    }),
+    // The Secrets Store CSI driver's.
+    // <https://secrets-store-csi-driver.sigs.k8s.io/topics/sync-as-kubernetes-secret>
+    maker(
+        "secrets-store.csi.x-k8s.io",
+        &["v1", "v1alpha1"],
+        ("secretproviderclasses", "SecretProviderClass"),
+        |it| names(it.list("/spec/secretObjects"), "secretName"),
+    ),
     // The Vault Secrets Operator's.
     maker(VAULT, &["v1beta1"], ("vaultdynamicsecrets", "VaultDynamicSecret"), of_vault),
     maker(VAULT, &["v1beta1"], ("vaultpkisecrets", "VaultPKISecret"), of_vault),
@@ -42,23 +69,65 @@ pub(super) static MAKERS: [MakerKind; 8] = [
 
 const VAULT: &str = "secrets.hashicorp.com";
 
-/// The name of the Secret that `object` makes in its own namespace, where it makes one.
-pub(super) fn makes(object: &Object) -> Option<&str> {
-    let maker = MAKERS.iter().find(|maker| maker.collection.holds(object))?;
-    Some((maker.secret)(object)).filter(|name| !name.is_empty())
+/// The names of the Secrets that `object` makes in its own namespace.
+pub(super) fn makes(object: &Object) -> Vec<&str> {
+    let maker = MAKERS.iter().find(|maker| maker.collection.holds(object));
+    let mut secrets = maker.map(|maker| (maker.secrets)(object)).unwrap_or_default();
+    secrets.retain(|name| !name.is_empty());
+    secrets
+}
+
+/// The name of the Secret that `object` makes in other namespaces, of which nobody here works out which:
+/// what is cluster-wide, and what has a replicator copy it. Read among files alone.
+///
+/// <https://external-secrets.io/latest/api/clusterexternalsecret/>,
+/// <https://cert-manager.io/docs/trust/trust-manager/>
+pub(super) fn makes_anywhere(object: &Object) -> Option<&str> {
+    let secret = match (object.group(), object.kind()) {
+        ("external-secrets.io", "ClusterExternalSecret") => {
+            let written = ["/spec/externalSecretSpec/target/name", "/spec/externalSecretName"];
+            let written = written.into_iter().map(|at| object.text(at));
+            written.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| object.name())
+        }
+        ("trust.cert-manager.io", "Bundle") => {
+            let target = object.0.pointer("/spec/target/secret");
+            target.filter(|it| it.is_object()).map_or("", |_| object.name())
+        }
+        ("cert-manager.io", "Certificate")
+            if is_copied(object.0.pointer("/spec/secretTemplate/annotations")) =>
+        {
+            object.text("/spec/secretName")
+        }
+        ("", "Secret") if is_copied(object.0.pointer("/metadata/annotations")) => object.name(),
+        _ => "",
+    };
+    Some(secret).filter(|name| !name.is_empty())
+}
+
+/// Whether a replicator copies a Secret with these annotations into other namespaces.
+fn is_copied(annotations: Option<&Value>) -> bool {
+    let has = |name: &str| annotations.and_then(|it| it.get(name)).and_then(Value::as_str);
+    has("reflector.v1.k8s.emberstack.com/reflection-auto-enabled") == Some("true")
+        || has("replicator.v1.mittwald.de/replicate-to").is_some()
+        || has("replicator.v1.mittwald.de/replicate-to-matching").is_some()
+}
+
+/// The texts under `key` of every item.
+fn names<'a>(items: &'a [Value], key: &str) -> Vec<&'a str> {
+    items.iter().filter_map(|item| item.get(key)?.as_str()).collect()
 }
 
 const fn maker(
     group: &'static str,
     versions: &'static [&'static str],
     (resource, kind): (&'static str, &'static str),
-    secret: fn(&Object) -> &str,
+    secrets: fn(&Object) -> Vec<&str>,
 ) -> MakerKind {
-    MakerKind { collection: Collection { group, versions, resource, kind }, secret }
+    MakerKind { collection: Collection { group, versions, resource, kind }, secrets }
 }
 
-fn of_vault(object: &Object) -> &str {
-    object.text("/spec/destination/name")
+fn of_vault(object: &Object) -> Vec<&str> {
+    vec![object.text("/spec/destination/name")]
 }
 
 fn named_or_own<'a>(object: &'a Object, name: &'a str) -> &'a str {

@@ -150,11 +150,17 @@ async fn the_rights_are_those_of_the_requests() {
 
 /// An object of each kind of [`MAKERS`] that makes `web-tls`, however the kind says so.
 fn maker_of(collection: &Collection, version: &str) -> Object {
-    let group = collection.group;
+    let api_version = match collection.group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
+    };
+    let name = if collection.kind == "OnePasswordItem" { "web-tls" } else { "maker" };
+    let annotations = json!({"service.beta.openshift.io/serving-cert-secret-name": "web-tls"});
     Object(json!({
-        "apiVersion": format!("{group}/{version}"), "kind": collection.kind,
-        "metadata": {"name": "maker", "namespace": "shop"},
+        "apiVersion": api_version, "kind": collection.kind,
+        "metadata": {"name": name, "namespace": "shop", "annotations": annotations},
         "spec": {
+            "secretTemplates": [{"name": "web-tls"}], "secretObjects": [{"secretName": "web-tls"}],
             "secretName": "web-tls", "target": {"name": "web-tls"},
             "template": {"metadata": {"name": "web-tls"}}, "destination": {"name": "web-tls"},
             "acmeProvider": {"authority": "https://acme.example"}, "tlsSecret": {"name": "web-tls"},
@@ -167,7 +173,8 @@ fn has_makers(path: &str) -> Result<Value, StatusCode> {
     let of_path = MAKERS.iter().map(|maker| &maker.collection).find_map(|it| {
         let version = it.versions.first()?;
         let Collection { group, resource, .. } = it;
-        (path == format!("/apis/{group}/{version}/namespaces/shop/{resource}"))
+        let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
+        (path == format!("{root}/{version}/namespaces/shop/{resource}"))
             .then(|| maker_of(it, version))
     });
     of_path.map(|it| json!({"items": [it.0]})).ok_or(StatusCode::NOT_FOUND)
@@ -179,7 +186,7 @@ async fn every_maker_is_known_live_and_among_files() {
         let collection = &maker.collection;
         for version in collection.versions {
             let object = maker_of(collection, version);
-            assert_eq!(makers::makes(&object), Some("web-tls"), "{}", collection.kind);
+            assert_eq!(makers::makes(&object), ["web-tls"], "{}", collection.kind);
             let names = BTreeSet::from(["web-tls"]);
             let files = Files::new(vec![object.clone()], Completeness::Whole);
             let made = files.makers("shop", &names);
