@@ -13,7 +13,7 @@ use crate::surroundings::Surroundings;
 mod behind;
 pub(crate) mod gather;
 mod mode;
-mod overrides;
+pub(crate) mod overrides;
 mod ratchet;
 mod requester;
 mod scene;

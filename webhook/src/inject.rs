@@ -11,6 +11,7 @@ use lasthop_contract::annotation as name;
 use lasthop_contract::sidecar_config::KeyLog;
 use lasthop_contract::text::escape;
 
+use crate::check::overrides;
 use crate::finding::{self, Finding, Severity};
 use crate::object::{Object, ObjectRef};
 use crate::path::{FieldPath, Step};
@@ -93,11 +94,32 @@ impl Reason {
 
 /// Injects the sidecar into `object`, a Pod or a workload, which is going to live in `namespace`.
 /// `namespace_labels` are [`None`] where nobody could look: then injection counts as switched on.
+/// What the object asks to ignore is not held against it, but for what is about lasthop's own safety.
 pub fn inject(
     object: &Object,
     namespace: &str,
     namespace_labels: Option<&BTreeMap<&str, &str>>,
     options: &Options,
+) -> Outcome {
+    attempt(object, namespace, namespace_labels, options, overrides::take_back)
+}
+
+/// Everything that there is to say of an injection, also what the object asks to ignore.
+pub fn findings(
+    object: &Object,
+    namespace: &str,
+    namespace_labels: Option<&BTreeMap<&str, &str>>,
+    options: &Options,
+) -> Vec<Finding> {
+    attempt(object, namespace, namespace_labels, options, |_, _| {}).findings().to_vec()
+}
+
+fn attempt(
+    object: &Object,
+    namespace: &str,
+    namespace_labels: Option<&BTreeMap<&str, &str>>,
+    options: &Options,
+    take_back: impl Fn(&Object, &mut Vec<Finding>),
 ) -> Outcome {
     let Some((prefix, pod)) = pod_of(object) else {
         return Outcome::NotAsked { reason: Reason::NoPod, findings: Vec::new() };
@@ -108,6 +130,7 @@ pub fn inject(
     let mut findings: Vec<Finding> =
         objections.into_iter().map(|objection| objection.at(&place)).collect();
     findings.extend(misplaced(object, &pod, &place));
+    take_back(object, &mut findings);
     finding::sort(&mut findings);
     let has_error = findings.iter().any(|finding| finding.severity == Severity::Error);
     match verdict {

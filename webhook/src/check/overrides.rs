@@ -53,12 +53,23 @@ fn ignore(subject: &Subject, judgement: &mut Judgement) {
     }
     for (code, reason) in ignored {
         let count = judgement.findings.len();
-        judgement
-            .findings
-            .retain(|finding| finding.scope == Scope::Safety || finding.code.to_string() != code);
+        judgement.findings.retain(|finding| !is_taken_back(finding, &code));
         if judgement.findings.len() < count {
             judgement.note("ignored", &format!("{code}: {}", escape(reason)));
         }
+    }
+}
+
+fn is_taken_back(finding: &Finding, ignored: &str) -> bool {
+    finding.scope == Scope::Configuration && finding.code.to_string() == ignored
+}
+
+/// Takes back what the annotation of `object` ignores. What is wrong with the annotation is told by
+/// [`apply`].
+pub(crate) fn take_back(object: &Object, findings: &mut Vec<Finding>) {
+    let Some(Wish { text, .. }) = Wish::of(object, IGNORE) else { return };
+    for code in read_ignore(&text).0.keys() {
+        findings.retain(|finding| !is_taken_back(finding, code));
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn find(pod: &Object, request: Option<&Request>, options: &Options) -
         objections.extend(host_ports(pod, request));
         objections.extend(image(request, options));
         objections.extend(job(pod, request, options));
+        objections.extend(drain(pod, request, options));
     }
     objections
 }
@@ -219,8 +220,11 @@ fn host_ports(pod: &Object, request: &Request) -> Vec<Objection> {
         for port in container.ports().filter(|port| port.is_tcp && app_ports.contains(&port.number))
         {
             let Some(host) = port.host else { continue };
-            let listen = request.listeners.iter().find(|it| it.app.port() == Some(port.number));
-            let listen = listen.map(|listener| listener.listen).unwrap_or_default();
+            let leading =
+                || request.listeners.iter().filter(|it| it.app.port() == Some(port.number));
+            let listen = leading().next().map(|listener| listener.listen).unwrap_or_default();
+            // Where nobody is asked for a certificate, the door gives away no more than TLS.
+            let is_guarded = leading().any(|listener| listener.clients.is_some());
             let path = container.path().key("ports").index(port.index).key("hostPort");
             let message = format!(
                 "port {host} of the node leads to the app's port {}, in plaintext past the sidecar",
@@ -230,7 +234,7 @@ fn host_ports(pod: &Object, request: &Request) -> Vec<Objection> {
                 "take out `hostPort`, and let a Service lead to the sidecar's port {listen}"
             );
             objections.push(Objection {
-                bearing: Bearing::Breaks,
+                bearing: if is_guarded { Bearing::Breaks } else { Bearing::Warns },
                 ..objection(code::HOST_PORT, path, message, help)
             });
         }
@@ -260,6 +264,56 @@ fn job(pod: &Object, request: &Request, options: &Options) -> Option<Objection> 
             "native sidecars end with the pod: Kubernetes 1.29 and `lasthop.dev/sidecar-native: \"true\"`",
         )
     })
+}
+
+/// kubelet ends what is left when the pod's time is over, whatever the sidecar still has open.
+///
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination>
+fn drain(pod: &Object, request: &Request, options: &Options) -> Option<Objection> {
+    /// Seconds of a pod that does not say.
+    const DEFAULT_GRACE: u64 = 30;
+    /// Seconds between the last connection and the end of the sidecar.
+    const MARGIN: u64 = 5;
+    let knobs = &request.knobs;
+    let (delay, timeout) = (
+        knobs.drain_delay.unwrap_or(options.drain_delay),
+        knobs.drain_timeout.unwrap_or(options.drain_timeout),
+    );
+    let is_written = knobs.drain_delay.is_some() || knobs.drain_timeout.is_some();
+    if delay > timeout && is_written {
+        let written = if knobs.drain_delay.is_some() {
+            name::SIDECAR_DRAIN_DELAY
+        } else {
+            name::SIDECAR_DRAIN_TIMEOUT
+        };
+        return Some(objection(
+            code::VALUE,
+            FieldPath::annotation(written),
+            format!(
+                "the drain delay of {delay} s is longer than the drain timeout of {timeout} s, in which it counts"
+            ),
+            format!(
+                "`{}: {}s`, or a shorter delay",
+                name::SIDECAR_DRAIN_TIMEOUT,
+                u64::from(delay) + MARGIN
+            ),
+        ));
+    }
+    let grace = pod.0.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_u64);
+    let seconds = grace.unwrap_or(DEFAULT_GRACE);
+    if u64::from(timeout) < seconds || (grace.is_none() && !is_written) {
+        return None;
+    }
+    let path = if knobs.drain_timeout.is_some() {
+        FieldPath::annotation(name::SIDECAR_DRAIN_TIMEOUT)
+    } else {
+        FieldPath::of(["spec", "terminationGracePeriodSeconds"])
+    };
+    let message = format!(
+        "the sidecar drains for {timeout} s, and kubelet ends the pod after {seconds} s: connections are cut"
+    );
+    let help = format!("write `terminationGracePeriodSeconds: {}`", u64::from(timeout) + MARGIN);
+    Some(Objection { bearing: Bearing::Warns, ..objection(code::VALUE, path, message, help) })
 }
 
 const _: () = assert!(SIDECAR_UID != 0, "the sidecar is never root");

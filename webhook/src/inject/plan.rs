@@ -162,7 +162,7 @@ fn security_context(pod: &Object) -> Value {
 fn ports(request: &Request) -> Value {
     let listening = request.listeners.iter().map(|listener| listener.listen);
     let named = listening.chain(request.redirect_port).map(|port| (port_name(port), port));
-    let status = (format!("{CONTAINER}-status"), request.status_port);
+    let status = (status_port_name(), request.status_port);
     named
         .chain([status])
         .map(|(name, port)| json!({ "name": name, "containerPort": port, "protocol": "TCP" }))
@@ -172,6 +172,11 @@ fn ports(request: &Request) -> Value {
 /// What a Service calls a listener: `targetPort: lasthop-8443`.
 pub fn port_name(listen: u16) -> String {
     format!("{CONTAINER}-{listen}")
+}
+
+/// What a Service calls the status port.
+pub(super) fn status_port_name() -> String {
+    format!("{CONTAINER}-status")
 }
 
 /// The configuration as the value of a variable. kubelet expands `$(NAME)` and `$$` in values; a

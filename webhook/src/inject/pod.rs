@@ -15,6 +15,10 @@ pub const CONTAINER: &str = "lasthop";
 /// kubectl takes this container where nobody names one.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
+/// The proxies of meshes: Istio, Linkerd, Consul, Kuma and Open Service Mesh call them so.
+const MESH: [&str; 5] =
+    ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar", "osm-proxy"];
+
 /// The two lists of containers that live as long as the pod or before it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum List {
@@ -49,6 +53,11 @@ impl<'a> ContainerAt<'a> {
     /// Its name.
     pub fn name(&self) -> &'a str {
         self.value.get("name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether it is a main container, and none that a mesh put there.
+    fn may_be_app(&self) -> bool {
+        self.list == List::Main && !MESH.contains(&self.name())
     }
 
     /// Its field.
@@ -132,7 +141,7 @@ fn is_own(container: &ContainerAt<'_>) -> bool {
 /// The ports that come into question, where they are none or several.
 pub fn only_app_port(pod: &Object) -> Result<(u16, &str), Vec<u16>> {
     let named = pod.annotation(DEFAULT_CONTAINER);
-    let main = || containers(pod).filter(|container| container.list == List::Main);
+    let main = || containers(pod).filter(ContainerAt::may_be_app);
     let declared = |container: ContainerAt<'_>| {
         let ports = container.ports().filter(|port| port.is_tcp);
         ports.map(|port| port.number).collect::<Vec<u16>>()
@@ -162,7 +171,8 @@ pub fn container_of(pod: &Object, port: Option<u16>) -> Option<&str> {
     let declares = |container: &ContainerAt<'_>| {
         container.ports().any(|it| it.is_tcp && Some(it.number) == port)
     };
-    main().find(declares).or_else(|| main().next()).map(|container| container.name())
+    let first = || main().find(ContainerAt::may_be_app).or_else(|| main().next());
+    main().find(declares).or_else(first).map(|container| container.name())
 }
 
 /// Whether kubelet made this pod from a file of its node; nobody can change such a pod.

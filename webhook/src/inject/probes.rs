@@ -120,6 +120,9 @@ impl Work<'_> {
         let kept = kept.and_then(Action::of);
         let asks_status_port = current.port_number() == Some(self.request.status_port);
         let is_ours = current.is_get_of(&status_path) && (kept.is_some() || asks_status_port);
+        if kept.is_none() && self.is_performed_by_istio(&current) {
+            return self.istio(&path);
+        }
         let aim = |action: &Action| self.aim(action, container);
         let original = match kept {
             Some(kept) if is_ours => kept,
@@ -228,6 +231,41 @@ impl Work<'_> {
         });
     }
 
+    /// Whether Istio's agent, which was here first, performs the probe, at the pod's own address, where an
+    /// app on loopback does not answer. What it performs stands in a variable of its container.
+    ///
+    /// <https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/>
+    fn is_performed_by_istio(&self, action: &Action) -> bool {
+        const AGENT_PORT: u16 = 15020;
+        if self.request.plaintext_door != PlaintextDoor::NotReady
+            || action.kind != Kind::HttpGet
+            || action.port_number() != Some(AGENT_PORT)
+            || !action.path().starts_with("/app-health/")
+        {
+            return false;
+        }
+        let aimed = istio_probers(self.pod)
+            .and_then(|probers| port_of(probers.get(action.path().as_str())?));
+        let app = |port| self.request.listeners.iter().any(|it| it.app.port() == Some(port));
+        aimed.is_none_or(app)
+    }
+
+    fn istio(&mut self, path: &FieldPath) {
+        self.objections.push(Objection {
+            code: code::PROBE,
+            bearing: Bearing::Warns,
+            path: path.key("httpGet"),
+            message: "Istio's agent performs this probe at the pod's own address, where an app on loopback does not \
+                      answer: the pod never gets ready"
+                .to_owned(),
+            help: format!(
+                "annotate the pod `sidecar.istio.io/rewriteAppHTTPProbers: \"false\"` and \
+                 `traffic.sidecar.istio.io/excludeInboundPorts: \"{}\"`: the sidecar performs it then",
+                self.request.status_port
+            ),
+        });
+    }
+
     fn forgotten(&mut self, path: &FieldPath) {
         self.objections.push(Objection {
             code: code::PROBE,
@@ -272,6 +310,22 @@ fn trouble(action: &Action, listener: &Terminate) -> Option<&'static str> {
             Some("it succeeds whenever the sidecar runs, also where the app does not")
         }
     }
+}
+
+/// What Istio's agent performs, by path.
+fn istio_probers(pod: &Object) -> Option<Map<String, Value>> {
+    let mut variables = pod::containers(pod)
+        .filter_map(|container| container.value.get("env").and_then(Value::as_array))
+        .flatten();
+    let probers = variables
+        .find(|it| it.get("name").and_then(Value::as_str) == Some("ISTIO_KUBE_APP_PROBERS"))?;
+    serde_json::from_str(probers.get("value")?.as_str()?).ok()
+}
+
+/// The port of a probe that Istio keeps; it writes numbers.
+fn port_of(prober: &Value) -> Option<u16> {
+    let action = ["httpGet", "tcpSocket", "grpc"].into_iter().find_map(|it| prober.get(it))?;
+    u16::try_from(action.get("port")?.as_u64()?).ok()
 }
 
 /// A DNS label, as names of containers are.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::annotations::{self, Request};
 use super::options::Naming;
-use super::plan::port_name;
+use super::plan::{port_name, status_port_name};
 use super::pod::{self, CONTAINER, ContainerAt};
 use super::{Wish, pod_of};
 use crate::object::{Object, texts};
@@ -22,6 +22,8 @@ pub struct Astray {
     pub lead: Lead,
     /// What to write as `targetPort` instead, where one listener is meant.
     pub target: Option<String>,
+    /// The listener's number, where it leads to the app of one.
+    pub listen: Option<u16>,
 }
 
 /// Where a port leads that does not lead to the sidecar.
@@ -90,13 +92,20 @@ fn astray_port(index: usize, port: &Value, behind: Behind<'_>) -> Option<Astray>
         if let Some(listen) = of_sidecar(name, request) {
             let lead = Lead::Unseen(name.to_owned());
             let target = Some(listen.to_string());
-            return (naming == Naming::Number).then_some(Astray { path, port, lead, target });
+            return (naming == Naming::Number).then_some(Astray {
+                path,
+                port,
+                lead,
+                target,
+                listen: Some(listen),
+            });
         }
         match of_containers(name, pod) {
             Some(number) => number,
             None if name.starts_with(&format!("{CONTAINER}-")) => {
                 let target = only_listener(request).map(|listen| called(listen, naming));
-                return Some(Astray { path, port, lead: Lead::Nowhere(name.to_owned()), target });
+                let lead = Lead::Nowhere(name.to_owned());
+                return Some(Astray { path, port, lead, target, listen: only_listener(request) });
             }
             None => return None,
         }
@@ -106,7 +115,8 @@ fn astray_port(index: usize, port: &Value, behind: Behind<'_>) -> Option<Astray>
     let listener =
         request.listeners.iter().find(|listener| listener.app.port() == Some(leads_to))?;
     let target = Some(called(listener.listen, naming));
-    Some(Astray { path, port, lead: Lead::Application(leads_to), target })
+    let listen = Some(listener.listen);
+    Some(Astray { path, port, lead: Lead::Application(leads_to), target, listen })
 }
 
 /// What to write as `targetPort` for a listener.
@@ -120,6 +130,9 @@ fn called(listen: u16, naming: Naming) -> String {
 
 /// The number of the port that the sidecar calls so.
 fn of_sidecar(name: &str, request: &Request) -> Option<u16> {
+    if name == status_port_name() {
+        return Some(request.status_port);
+    }
     let listening = request.listeners.iter().map(|listener| listener.listen);
     listening.chain(request.redirect_port).find(|listen| port_name(*listen) == name)
 }
@@ -179,6 +192,7 @@ mod tests {
             {"port": 444, "targetPort": 8443},
             {"port": 82, "targetPort": "lasthop-8081"},
             {"port": 9090, "targetPort": "metrics"},
+            {"port": 9091, "targetPort": "lasthop-status"},
         ]);
         assert_eq!(
             leads(&ports, Naming::Name),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::finding::Scope;
 
+mod beside;
 mod doors;
 
 /// A pod as a person writes it, with these annotations beside `lasthop.dev/inject`.

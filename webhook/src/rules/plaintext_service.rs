@@ -41,7 +41,17 @@ fn judge(scene: &Scene) -> Vec<Finding> {
             pair.service_name(),
             pair.workload
         );
-        let help = format!("write `targetPort: {}`", astray.target?);
+        let help = if pair.is_headless() {
+            // Its name leads to the pods themselves, at whichever port a client asks for.
+            // https://kubernetes.io/docs/concepts/services-networking/service/#headless-services
+            let listen = astray.listen?;
+            format!(
+                "the Service is headless, so clients connect to the pods at the port they choose: let them connect \
+                 to {listen}, and write `port: {listen}`"
+            )
+        } else {
+            format!("write `targetPort: {}`", astray.target?)
+        };
         Some(pair.place(RULE.warning(scene, astray.path, message).help(help)))
     };
     each(scene, finding)
@@ -59,6 +69,11 @@ impl Pair<'_> {
     /// The Service's name, to be printed.
     pub(super) fn service_name(&self) -> String {
         escape(self.service.name())
+    }
+
+    /// Whether the Service has no address of its own.
+    fn is_headless(&self) -> bool {
+        self.service.text("/spec/clusterIP") == "None"
     }
 
     /// The finding at the Service, which is what has to change, whichever of the two is in question.

@@ -20,6 +20,6 @@ pub(super) fn pages() -> impl Iterator<Item = &'static Rule> {
 /// Everything that the injector would say of the object.
 pub(super) fn judge(scene: &Scene) -> Vec<Finding> {
     let labels = scene.home.found().map(Object::labels);
-    let outcome = inject::inject(&scene.object, &scene.namespace, labels.as_ref(), &scene.sidecar);
-    outcome.findings().to_vec()
+    // What is ignored is noted for the audit log, by who takes it back.
+    inject::findings(&scene.object, &scene.namespace, labels.as_ref(), &scene.sidecar)
 }

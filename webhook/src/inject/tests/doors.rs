@@ -51,10 +51,22 @@ fn behind_client_authentication_the_app_is_to_be_on_loopback_alone_unless_somebo
 fn a_port_of_the_node_is_a_door_beside_the_sidecar() {
     let mut open = pod(&json!({}));
     open.0["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
+    assert_eq!(told(&open), ["LH336 warning spec.containers[0].ports[0].hostPort"]);
+    let mut open = guarded(&json!({}));
+    open.0["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
     assert_eq!(told(&open), ["LH336 error spec.containers[0].ports[0].hostPort"]);
     let owner = json!([{"kind": "ReplicaSet", "controller": true}]);
-    let owned = with(open, "/metadata/ownerReferences", owner);
+    let owned = with(open.clone(), "/metadata/ownerReferences", owner);
     assert!(matches!(run(&owned), Outcome::Injected { .. }));
+    // Who says why goes on, as in `check`; who does not say why, or ignores what is safety, does not.
+    open.0["metadata"]["annotations"][name::IGNORE] = json!("LH336: the node is behind a firewall");
+    assert_eq!(told(&open), Vec::<String>::new());
+    assert!(matches!(run(&open), Outcome::Injected { .. }));
+    open.0["metadata"]["annotations"][name::IGNORE] = json!("LH336");
+    assert!(matches!(run(&open), Outcome::Refused { .. }));
+    let mut node = with(open, "/spec/hostNetwork", json!(true));
+    node.0["metadata"]["annotations"][name::IGNORE] = json!("LH320: x, LH336: y");
+    assert_eq!(told(&node), ["LH320 error spec.hostNetwork"]);
     let mut other = pod(&json!({ "ports": "8443:9090" }));
     other.0["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
     assert_eq!(told(&other), Vec::<String>::new());
