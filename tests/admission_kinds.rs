@@ -1,6 +1,8 @@
 //! Gateways, Hosts, HostRules and Certificates in front of a real API server: what cannot work is refused with the right
 //! code, what can is admitted without a word, and a Secret is judged by all that read it.
 
+use std::sync::OnceLock;
+
 use lasthop_tests::kubernetes::{Cluster, exclusively, secret_manifest};
 use lasthop_tests::pki::{Issued, Pki, SecretData};
 use lasthop_tests::process::Finished;
@@ -11,10 +13,14 @@ const TLS: &str = "kubernetes.io/tls";
 
 /// The cluster with the kinds of other projects installed.
 fn cluster() -> Option<&'static Cluster> {
+    /// Once: two that create the same object are a conflict for one of them.
+    static INSTALLED: OnceLock<()> = OnceLock::new();
     let cluster = Cluster::shared()?;
-    cluster.admitted(include_str!("cases/custom-resources.yaml"));
-    let wait = ["wait", "crd", "--all", "--for=condition=established", "--timeout=60s"];
-    cluster.kubectl(&wait).run().expect_success();
+    INSTALLED.get_or_init(|| {
+        cluster.admitted(include_str!("cases/custom-resources.yaml"));
+        let wait = ["wait", "crd", "--all", "--for=condition=established", "--timeout=60s"];
+        cluster.kubectl(&wait).run().expect_success();
+    });
     Some(cluster)
 }
 
