@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
@@ -20,6 +19,7 @@ use webpki::{
 
 use crate::credential::{Certificate, Purpose};
 use crate::problem::{Code, Fault, Problem};
+use crate::tls::{algorithms, presented};
 
 mod pattern;
 pub(crate) mod public_ca;
@@ -304,10 +304,6 @@ impl ClientPolicy {
     }
 }
 
-fn algorithms() -> WebPkiSupportedAlgorithms {
-    crate::tls::provider().signature_verification_algorithms
-}
-
 /// The extended key usages that a client's leaf and intermediates may carry. webpki asks for every
 /// certificate of the path but the anchor (RFC 5280, 4.2.1.12, as browsers and CAs practise it).
 struct EkuPolicy(ClientEku);
@@ -383,10 +379,7 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let mut presented = Vec::with_capacity(intermediates.len() + 1);
-        presented.push(end_entity.clone());
-        presented.extend(intermediates.iter().cloned());
-        match self.policy.judge(&presented, now) {
+        match self.policy.judge(&presented(end_entity, intermediates), now) {
             Ok(identity) => {
                 self.observer.admitted(identity);
                 Ok(ClientCertVerified::assertion())

@@ -17,6 +17,7 @@ use crate::client_policy::{ClientPattern, PatternError};
 use crate::credential::Certificate;
 use crate::sidecar_config::Upstream;
 use crate::text::escape;
+use crate::tls::{algorithms, presented};
 
 mod refusal;
 
@@ -231,7 +232,7 @@ impl ServerPolicy {
         let of_chain = |error| refuse(ServerRefusalReason::of_chain(&error, &certificate));
         let leaf = EndEntityCert::try_from(leaf_der).map_err(of_chain)?;
         leaf.verify_for_usage(
-            crate::tls::provider().signature_verification_algorithms.all,
+            algorithms().all,
             &self.anchors,
             intermediates,
             now,
@@ -278,10 +279,7 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut presented = Vec::with_capacity(intermediates.len() + 1);
-        presented.push(end_entity.clone());
-        presented.extend(intermediates.iter().cloned());
-        match self.policy.judge(&presented, now) {
+        match self.policy.judge(&presented(end_entity, intermediates), now) {
             Ok(_certificate) => Ok(ServerCertVerified::assertion()),
             Err(refusal) => {
                 let error = refusal.reason.certificate_error();
@@ -297,8 +295,7 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = crate::tls::provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms())
     }
 
     fn verify_tls13_signature(
@@ -307,12 +304,11 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = crate::tls::provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        crate::tls::provider().signature_verification_algorithms.supported_schemes()
+        algorithms().supported_schemes()
     }
 }
 

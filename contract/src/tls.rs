@@ -6,11 +6,12 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SignatureScheme};
+use rustls_pki_types::CertificateDer;
 
 use crate::client_policy::{ClientPolicy, ClientVerifier, RefusalObserver};
 use crate::credential::{Credential, Name};
@@ -36,6 +37,19 @@ pub fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
         Protocol::Http | Protocol::H2c => &[b"h2", b"http/1.1"],
         Protocol::Tcp => &[],
     }
+}
+
+/// What signatures of certificates and handshakes are verified with, on both sides.
+pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
+    PROVIDER.signature_verification_algorithms
+}
+
+/// The chain as it was presented, of what rustls brings in two parts.
+pub(crate) fn presented<'a>(
+    end_entity: &CertificateDer<'a>,
+    intermediates: &[CertificateDer<'a>],
+) -> Vec<CertificateDer<'a>> {
+    std::iter::once(end_entity).chain(intermediates).cloned().collect()
 }
 
 /// What a terminating listener serves.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use lasthop_contract::client_policy::Refusal;
 use lasthop_contract::problem::Code;
-use lasthop_contract::text::{hex, list};
 use prometheus_client::metrics::gauge::Gauge;
 use socket2::{Domain, Protocol as SocketProtocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -252,15 +251,7 @@ fn tell(failed: &Failed, peer: SocketAddr, terminator: &Terminator, process: &Pr
         line = line.foreign("sni", sni);
     }
     if let Failure::Refused(Refusal { certificate: Some(certificate), .. }) = reason {
-        let names: Vec<String> = certificate.names().iter().map(ToString::to_string).collect();
-        let purposes: Vec<String> =
-            certificate.purposes.iter().flatten().map(ToString::to_string).collect();
-        line = line
-            .foreign("subject", &certificate.subject)
-            .text("sans", &list(&names, 8))
-            .foreign("issuer", &certificate.issuer)
-            .text("eku", &list(&purposes, 4))
-            .text("sha256", &hex(&certificate.fingerprint()));
+        line = line.certificate(certificate);
     }
     if suppressed > 0 {
         line = line.number("suppressed", suppressed);

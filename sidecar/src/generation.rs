@@ -85,6 +85,38 @@ impl<G> Refresh<G> {
         Refresh { generation: generation.map(take), troubles, rejected }
     }
 
+    /// Looks at a slot that stands for itself; whether its change was taken.
+    fn follow<T>(&mut self, slot: &mut Slot<T>, hasher: &RandomState, now: i64) -> bool {
+        match slot.look(hasher, now) {
+            Look::Same => false,
+            Look::Rejected => {
+                self.reject(slot);
+                false
+            }
+            Look::Candidate(new) => {
+                self.take(slot, new);
+                true
+            }
+        }
+    }
+
+    /// The change of `slot` is taken.
+    fn take<T>(&mut self, slot: &mut Slot<T>, new: T) {
+        slot.take(new);
+        self.troubles.extend(slot.troubles.iter().cloned());
+    }
+
+    /// What was made of a change.
+    fn renew(&mut self, made: Result<G, Trouble>) {
+        match made {
+            Ok(generation) => self.generation = Some(generation),
+            Err(trouble) => {
+                self.rejected += 1;
+                self.troubles.push(trouble);
+            }
+        }
+    }
+
     /// The change of `slot` was not taken.
     fn reject<T>(&mut self, slot: &Slot<T>) {
         self.rejected += 1;
@@ -139,27 +171,13 @@ impl Keeper {
         let mut refresh = Refresh::default();
         let mut changed = false;
         for slot in &mut self.credentials {
-            match slot.look(&self.hasher, now) {
-                Look::Same => {}
-                Look::Rejected => refresh.reject(slot),
-                Look::Candidate(credential) => {
-                    slot.take(credential);
-                    changed = true;
-                    refresh.troubles.extend(slot.troubles.iter().cloned());
-                }
-            }
+            changed |= refresh.follow(slot, &self.hasher, now);
         }
         if let Some(clients) = &mut self.clients {
             changed |= clients.refresh(&self.hasher, now, &mut refresh);
         }
         if changed {
-            match self.generation() {
-                Ok(generation) => refresh.generation = Some(generation),
-                Err(trouble) => {
-                    refresh.rejected += 1;
-                    refresh.troubles.push(trouble);
-                }
-            }
+            refresh.renew(self.generation());
         }
         refresh
     }
@@ -276,12 +294,10 @@ impl ClientsKeeper {
             Ok(policy) => {
                 self.policy = Arc::new(policy);
                 if let Some(trust) = authorities {
-                    self.authorities.take(trust);
-                    refresh.troubles.extend(self.authorities.troubles.iter().cloned());
+                    refresh.take(&mut self.authorities, trust);
                 }
                 if let (Some(trust), Some(slot)) = (lists, &mut self.lists) {
-                    slot.take(trust);
-                    refresh.troubles.extend(slot.troubles.iter().cloned());
+                    refresh.take(slot, trust);
                 }
                 true
             }

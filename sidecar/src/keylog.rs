@@ -4,7 +4,6 @@
 //! Who asks is known by the kernel: a process of the same user that the sidecar can see. A container
 //! beside it reaches the socket, too, since a pod has one network, but its processes have no id here.
 
-use std::fmt::Write as _;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::SocketAddr;
@@ -13,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use lasthop_contract::text::hex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -94,16 +94,7 @@ impl rustls::KeyLog for KeyTap {
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9850>
 fn line(label: &str, client_random: &[u8], secret: &[u8]) -> String {
-    let mut line = String::with_capacity(label.len() + 200);
-    line.push_str(label);
-    for bytes in [client_random, secret] {
-        line.push(' ');
-        for byte in bytes {
-            let _infallible = write!(line, "{byte:02x}");
-        }
-    }
-    line.push('\n');
-    line
+    format!("{label} {} {}\n", hex(client_random), hex(secret))
 }
 
 /// Secrets on their way to a reader; they stop when it is dropped.

@@ -6,7 +6,7 @@ use std::fs;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use crate::kubernetes::{cache, root};
 use crate::skip;
@@ -46,9 +46,6 @@ fn folder() -> PathBuf {
 }
 
 fn build(folder: &Path) -> Result<PathBuf, String> {
-    // Several tests of a file may want it; of files, cargo runs one after the other.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if folder.is_dir() {
         return Ok(folder.to_owned());
     }

@@ -113,15 +113,7 @@ impl OutwardKeeper {
         let mut refresh = Refresh::default();
         let mut changed = false;
         if let Some(slot) = &mut self.client {
-            match slot.look(&self.hasher, now) {
-                Look::Same => {}
-                Look::Rejected => refresh.reject(slot),
-                Look::Candidate(credential) => {
-                    slot.take(credential);
-                    changed = true;
-                    refresh.troubles.extend(slot.troubles.iter().cloned());
-                }
-            }
+            changed |= refresh.follow(slot, &self.hasher, now);
         }
         if let KeptRoots::Secret(slot) = &mut self.roots {
             match slot.look(&self.hasher, now) {
@@ -132,9 +124,8 @@ impl OutwardKeeper {
                     match policy(slot.dir.name(), authorities, &self.names) {
                         Ok(policy) => {
                             self.policy = policy;
-                            slot.take(trust);
+                            refresh.take(slot, trust);
                             changed = true;
-                            refresh.troubles.extend(slot.troubles.iter().cloned());
                         }
                         Err(errors) => {
                             slot.reject(errors);
@@ -145,13 +136,7 @@ impl OutwardKeeper {
             }
         }
         if changed {
-            match self.generation() {
-                Ok(outward) => refresh.generation = Some(outward),
-                Err(trouble) => {
-                    refresh.rejected += 1;
-                    refresh.troubles.push(trouble);
-                }
-            }
+            refresh.renew(self.generation());
         }
         refresh
     }

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::time::{Duration, Instant};
 
+use lasthop_contract::credential::Certificate;
 use lasthop_contract::sidecar_config::LogLevel;
-use lasthop_contract::text::escape;
+use lasthop_contract::text::{escape, hex, list};
 
 use super::clock;
 
@@ -147,6 +148,18 @@ impl Line<'_> {
             return self;
         }
         self.text(key, &escape(value))
+    }
+
+    /// Whose certificate was refused, bounded.
+    pub(crate) fn certificate(self, certificate: &Certificate) -> Self {
+        let names: Vec<String> = certificate.names().iter().map(ToString::to_string).collect();
+        let purposes: Vec<String> =
+            certificate.purposes.iter().flatten().map(ToString::to_string).collect();
+        self.foreign("subject", &certificate.subject)
+            .text("sans", &list(&names, 8))
+            .foreign("issuer", &certificate.issuer)
+            .text("eku", &list(&purposes, 4))
+            .text("sha256", &hex(&certificate.fingerprint()))
     }
 
     /// A field of our own making, if there is something to say.

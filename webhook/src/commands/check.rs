@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 use lasthop_contract::text::escape;
 
 use super::input::{Input, files, home};
-use super::{FOUND, UNUSABLE, complain, end, print};
+use super::{FOUND, UNUSABLE, complain, end, print, wait};
 use crate::check::{self, Mode, Subject};
 use crate::clock;
 use crate::documents::Documents;
@@ -80,17 +80,14 @@ impl Args {
         let sidecar = inject::Options { cluster_version, ..inject::Options::unknown() };
         let mode = Mode { maker_annotations, sidecar, ..Mode::files() };
         let now = at.unwrap_or_else(clock::now);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let told = runtime.map_err(|error| vec![format!("error: {error}")]).and_then(|runtime| {
-            runtime.block_on(async {
-                if let Some(api) = input.connect().await? {
-                    return of_cluster(&api, input.namespace(), &mode, now, output).await;
-                }
-                let read = input.read();
-                let completeness = if whole { Completeness::Whole } else { Completeness::Part };
-                let namespace = input.namespace().unwrap_or("default");
-                Ok(tell(&report(&read, namespace, completeness, &mode, now).await, output))
-            })
+        let told = wait(async {
+            if let Some(api) = input.connect().await? {
+                return of_cluster(&api, input.namespace(), &mode, now, output).await;
+            }
+            let read = input.read();
+            let completeness = if whole { Completeness::Whole } else { Completeness::Part };
+            let namespace = input.namespace().unwrap_or("default");
+            Ok(tell(&report(&read, namespace, completeness, &mode, now).await, output))
         });
         told.unwrap_or_else(|lines| {
             complain(&lines.join("\n"));

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use lasthop_contract::near::nearest;
 use lasthop_contract::text::{escape, list};
 
 use super::input::{Input, Source};
-use super::{FOUND, UNUSABLE, complain, end, print};
+use super::{FOUND, Output, UNUSABLE, complain, end, print, wait};
 use crate::clock;
 use crate::hops::{self, State, Way, World};
 use crate::render::hops as render;
@@ -44,26 +44,12 @@ pub struct Args {
     at: Option<i64>,
 }
 
-/// A format of output.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
-
 impl Args {
     /// Runs the subcommand.
     pub fn run(self) -> ExitCode {
         let Self { host, input, output, at } = self;
         let now = at.unwrap_or_else(clock::now);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let ways = runtime.map_err(|error| vec![format!("error: {error}")]).and_then(|runtime| {
-            runtime.block_on(async { ways(&host, &input.open().await?, now).await })
-        });
-        let ways = match ways {
+        let ways = match wait(async { ways(&host, &input.open().await?, now).await }) {
             Ok(ways) => ways,
             Err(lines) => {
                 complain(&lines.join("\n"));

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use super::input::{Input, Source};
-use super::{FOUND, UNUSABLE, complain, end, print};
+use super::{FOUND, Output, UNUSABLE, complain, end, print, wait};
 use crate::clock;
 use crate::rehearse::{Blame, Client, Listener, Outcome, Party, Place, Unfit, look, rehearse};
 use crate::render::rehearsal::{self, Ran, Told, Verdict};
@@ -57,25 +57,13 @@ pub struct Args {
     at: Option<i64>,
 }
 
-/// A format of output.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
-
 impl Args {
     /// Runs the subcommand.
     pub fn run(self) -> ExitCode {
         let Self { client, client_key, to, input, output, at } = self;
         let now = at.unwrap_or_else(clock::now);
         let told = Presented::read(&client, client_key.as_deref()).and_then(|client| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| vec![format!("error: {error}")])?;
-            runtime.block_on(async {
+            wait(async {
                 let source = input.open().await?;
                 tell(&client, &to, &source, now).await
             })

@@ -60,7 +60,11 @@ fn fault(host: &str) -> Option<String> {
 
 /// A DNS-1123 subdomain of at most 253 characters, or a wildcard and such a subdomain.
 pub(super) fn is_host(host: &str) -> bool {
-    let name = host.strip_prefix("*.").unwrap_or(host);
+    host.len() <= 253 && is_subdomain(host.strip_prefix("*.").unwrap_or(host))
+}
+
+/// A DNS-1123 subdomain of at most 253 characters, as names of objects are.
+pub(super) fn is_subdomain(name: &str) -> bool {
     let is_label = |label: &str| {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         !label.is_empty()
@@ -68,7 +72,7 @@ pub(super) fn is_host(host: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    host.len() <= 253 && name.split('.').all(is_label)
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 #[cfg(test)]

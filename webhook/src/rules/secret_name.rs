@@ -4,6 +4,7 @@ use lasthop_contract::problem::Code;
 use lasthop_contract::text::escape;
 
 use super::Rule;
+use super::host_syntax::is_subdomain;
 use crate::check::{Scene, Sight};
 use crate::finding::Finding;
 use crate::reference::Role;
@@ -48,14 +49,8 @@ pub(crate) fn fault(sight: &Sight) -> Option<(String, String)> {
         );
         return Some((message, help));
     }
-    // RFC 1123 subdomain, as the API server has it for the names of Secrets.
-    let is_label = |label: &str| {
-        label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    (name.len() > 253 || !name.split('.').all(is_label)).then(|| {
+    // As the API server has it for the names of Secrets.
+    (!is_subdomain(name)).then(|| {
         let message = format!("`{}` cannot be the name of a Secret", escape(name));
         (
             message,

@@ -9,7 +9,7 @@ use std::time::Instant;
 use http::StatusCode;
 use lasthop_contract::problem::Code;
 use lasthop_contract::server_policy::ServerRefusal;
-use lasthop_contract::text::{escape, hex, list};
+use lasthop_contract::text::escape;
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 
 use crate::handshake::alert_name;
@@ -289,15 +289,7 @@ impl Teller<'_> {
         }
         line = line.text("code", &code).text("reason", failure.word()).display("detail", failure);
         if let Failure::Refused(ServerRefusal { certificate: Some(certificate), .. }) = failure {
-            let names: Vec<String> = certificate.names().iter().map(ToString::to_string).collect();
-            let purposes: Vec<String> =
-                certificate.purposes.iter().flatten().map(ToString::to_string).collect();
-            line = line
-                .foreign("subject", &certificate.subject)
-                .text("sans", &list(&names, 8))
-                .foreign("issuer", &certificate.issuer)
-                .text("eku", &list(&purposes, 4))
-                .text("sha256", &hex(&certificate.fingerprint()));
+            line = line.certificate(certificate);
         }
         if suppressed > 0 {
             line = line.number("suppressed", suppressed);
