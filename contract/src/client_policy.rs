@@ -18,7 +18,7 @@ use webpki::{
 };
 
 use crate::credential::{Certificate, Purpose};
-use crate::problem::{Code, Fault, Problem};
+use crate::problem::Code;
 use crate::tls::{algorithms, presented};
 
 mod pattern;
@@ -413,13 +413,4 @@ impl ClientCertVerifier for ClientVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         algorithms().supported_schemes()
     }
-}
-
-/// The problems of a bundle that is to vouch for clients, on top of reading it.
-pub fn public_authorities(authorities: &[Certificate]) -> Vec<Problem> {
-    authorities
-        .iter()
-        .filter(|authority| is_public_ca(authority))
-        .map(|ca| Problem::new(ca.found_in(), Fault::PublicCa { subject: ca.subject.clone() }))
-        .collect()
 }

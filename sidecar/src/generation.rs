@@ -13,7 +13,7 @@ use lasthop_contract::server_policy::ServerObserver;
 use lasthop_contract::tls::{ServerTls, SniResolver, alpn};
 use rustls::{KeyLog, ServerConfig};
 
-use crate::config::{ClientsPlan, TerminatePlan};
+use crate::config::terminate::{ClientsPlan, TerminatePlan};
 use crate::secret_dir::SecretDir;
 use crate::trouble::Trouble;
 

@@ -10,7 +10,7 @@ use lasthop_contract::trusted_proxies::TrustedProxies;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::config::TerminatePlan;
+use crate::config::terminate::TerminatePlan;
 use crate::dial::{Application, Home, Http1};
 use crate::drain::Phases;
 use crate::generation::{Generation, Keeper};

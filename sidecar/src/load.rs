@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::config::Plan;
 use crate::config::originate::OriginatePlan;
-use crate::config::{Plan, TerminatePlan};
+use crate::config::terminate::TerminatePlan;
 use crate::dial::upstream::ServerWitness;
 use crate::generation::outward::{Outward, OutwardKeeper};
 use crate::generation::{Generation, Keeper, Witnesses};

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::process::{Program, Running};
 
 /// A running application.
@@ -54,4 +56,10 @@ impl App {
     pub fn stop(self) -> SocketAddr {
         self.address
     }
+}
+
+/// The values of a header in what `/headers` and `/anything` tell.
+pub fn header<'a>(told: &'a Value, name: &str) -> Vec<&'a str> {
+    let values = told["headers"][name].as_array().into_iter().flatten();
+    values.filter_map(Value::as_str).collect()
 }

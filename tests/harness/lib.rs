@@ -17,6 +17,7 @@ pub mod outward;
 pub mod pki;
 pub mod pod;
 pub mod process;
+pub mod raw;
 pub mod review;
 pub mod secret_dir;
 pub mod sidecar;

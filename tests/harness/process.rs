@@ -15,6 +15,16 @@ use serde_json::Value;
 /// How long a program may take for anything that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: this did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A program to be started.
 #[derive(Debug)]
 pub struct Program {

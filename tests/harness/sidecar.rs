@@ -10,7 +10,6 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,7 +17,7 @@ use tempfile::TempDir;
 use crate::curl::Curl;
 use crate::openssl::SClient;
 use crate::pki::{Authority, Files, Issued, SecretData};
-use crate::process::{Finished, PATIENCE, Program, Running};
+use crate::process::{Finished, Program, Running, wait_until};
 use crate::secret_dir::SecretDir;
 use crate::tls::TlsClient;
 
@@ -170,11 +169,7 @@ impl Sidecar {
     /// Waits until `condition` holds.
     #[track_caller]
     pub fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !condition(self) {
-            assert!(Instant::now() < deadline, "{what}: this did not come");
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+        wait_until(what, || condition(self));
     }
 
     /// Asks it to end and waits for that.
@@ -186,7 +181,7 @@ impl Sidecar {
 }
 
 /// The sum of all samples of a metric in `text` whose labels hold all of `labels`.
-pub(crate) fn sum_of(text: &str, name: &str, labels: &[&str]) -> f64 {
+pub fn sum_of(text: &str, name: &str, labels: &[&str]) -> f64 {
     let samples = text.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         let (found, value) = rest.rsplit_once(' ')?;

@@ -2,12 +2,11 @@
 //! renewed often, without a dropped connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use lasthop_tests::at_end::SetAtEnd;
 use lasthop_tests::kubernetes::{Cluster, exclusively, secret_manifest};
 use lasthop_tests::pki::{Issued, Pki, Validity};
-use lasthop_tests::process::PATIENCE;
+use lasthop_tests::process::wait_until;
 use lasthop_tests::webhook::Webhook;
 use serde_json::Value;
 
@@ -61,9 +60,11 @@ fn the_ingress_comes_first_and_renewals_drop_nothing() {
             sync(cluster, &pod, &mut running);
             let reloads =
                 |lines: &[String]| lines.iter().filter(|line| line.contains(TAKEN)).count();
-            wait_until(|| reloads(&running.sidecar.lines()) >= round);
+            wait_until("the renewed certificate is taken", || {
+                reloads(&running.sidecar.lines()) >= round
+            });
             let enough = done.load(Ordering::Relaxed) + 5;
-            wait_until(|| done.load(Ordering::Relaxed) >= enough);
+            wait_until("requests go on", || done.load(Ordering::Relaxed) >= enough);
         }
     });
     assert_eq!(failed.into_inner(), 0, "of {} requests", done.into_inner());
@@ -78,12 +79,4 @@ fn as_cert_manager_writes(issued: &Issued) -> String {
     secret["metadata"]["annotations"]["cert-manager.io/certificate-name"] =
         "hello-example-com".into();
     secret.to_string()
-}
-
-fn wait_until(mut come_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !come_true() {
-        assert!(Instant::now() < deadline, "{} s have passed", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

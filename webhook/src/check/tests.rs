@@ -1,16 +1,15 @@
 //! The verdicts: what refuses, what warns, what passes, from either side of a reference.
 
-use std::collections::BTreeSet;
-
-use proptest::strategy::Strategy as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::surroundings::{Completeness, Files};
 
+mod hostile;
 mod kinds;
 mod ratchet;
+mod secrets;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -311,75 +310,6 @@ fn one_secret_is_looked_at_once() {
 }
 
 #[test]
-fn an_update_of_a_secret_is_judged_against_its_readers() {
-    let (old, new) = (secret("web-tls", &["a.example"]), secret("web-tls", &["b.example"]));
-    let web = ingress(&one_item());
-    let judgement = update(old.clone(), new.clone()).among([&web]).judged();
-    assert!(judgement.refuses());
-    let finding = &judgement.findings[0];
-    assert_eq!(finding.path.to_string(), "stringData[tls.crt]");
-    assert_eq!(
-        finding.message,
-        "the certificate in Secret `web-tls` does not cover `a.example`; Ingress shop/web reads it"
-    );
-    assert_eq!(update(old.clone(), new).told(), NOTHING, "nobody reads it");
-
-    let mut mixed = old.clone();
-    mixed["stringData"]["tls.key"] = json!(pair(&["a.example"]).1);
-    let told = update(old, mixed.clone()).among([&web]).told();
-    assert_eq!(told, ["error LH115 stringData[tls.key]"]);
-    assert_eq!(create(mixed).told(), ["warning LH115 stringData[tls.key]"], "nobody reads it");
-}
-
-#[test]
-fn a_secret_that_breaks_a_second_reader_is_refused_though_the_first_was_broken() {
-    let (old, new) = (secret("web-tls", &["b.example"]), secret("web-tls", &["c.example"]));
-    let first = ingress(&one_item());
-    let other = ingress(&json!([{"hosts": ["b.example"], "secretName": "web-tls"}]));
-    let second = with(other, "/metadata", "name", json!("other"));
-    let judgement = update(old, new).among([&first, &second]).judged();
-    let errors: Vec<_> = judgement.of(Severity::Error).map(|it| it.message.as_str()).collect();
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].contains("Ingress shop/other"), "{errors:?}");
-}
-
-#[test]
-fn a_makers_own_write_is_only_warned_of() {
-    let (old, new) = (secret("web-tls", &["a.example"]), secret("web-tls", &["b.example"]));
-    let web = ingress(&one_item());
-    let owner = json!([{"apiVersion": "x/v1", "kind": "Certificate", "name": "web"}]);
-    let made = with(new, "/metadata", "ownerReferences", owner);
-    let told = update(old, made).among([&web]).told();
-    assert_eq!(told, ["warning LH204 stringData[tls.crt]"]);
-}
-
-#[test]
-fn a_ca_kept_under_the_tls_type_is_nobodys_mistake() {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let chain = params.self_signed(&key).unwrap().pem();
-    let mut authority = secret("ca", &[]);
-    authority["stringData"] = json!({"tls.crt": chain, "tls.key": key.serialize_pem()});
-    assert_eq!(create(authority).told(), NOTHING);
-}
-
-#[test]
-fn a_deletion_warns_and_is_refused_only_where_the_namespace_asks() {
-    let (used, web) = (secret("web-tls", &["a.example"]), ingress(&one_item()));
-    assert_eq!(delete(used.clone()).told(), NOTHING);
-    assert_eq!(delete(used.clone()).among([&web]).told(), ["warning LH215 metadata.name"]);
-    let strict = namespace(&json!({"lasthop.dev/missing-secret": "enforce"}));
-    let asked = || delete(used.clone()).among([&web, &strict]);
-    assert_eq!(asked().told(), ["error LH215 metadata.name"]);
-    let cleaner = "system:serviceaccount:kube-system:namespace-controller";
-    assert_eq!(asked().by(cleaner).told(), ["warning LH215 metadata.name"]);
-    let going = with(strict.clone(), "", "status", json!({"phase": "Terminating"}));
-    let told = delete(used.clone()).among([&web, &going]).told();
-    assert_eq!(told, ["warning LH215 metadata.name"]);
-}
-
-#[test]
 fn legal_shapes_are_nobodys_mistake() {
     let plain = secret("web-tls", &["a.example"]);
     let opaque = with(plain.clone(), "", "type", json!("Opaque"));
@@ -496,102 +426,4 @@ fn a_sidecar_takes_every_form_and_no_name_in_the_cn_alone() {
     let nameless = secret("web-tls", &[]);
     let told = create(workload("Deployment", &json!({}))).among([&home, &nameless]).told();
     assert_eq!(told, ["error LH120 spec.template.metadata.annotations[lasthop.dev/tls-secret]"]);
-}
-
-#[test]
-fn hostile_objects_are_judged_without_a_panic() {
-    let odd = [
-        Value::Null,
-        json!(7),
-        json!("x"),
-        json!([]),
-        json!({}),
-        json!([[]]),
-        json!({"a": [null]}),
-        json!("\u{1b}[2J\u{202e}"),
-        json!("${"),
-        json!("*."),
-        json!(""),
-        json!(true),
-    ];
-    let pointers = [
-        "/metadata",
-        "/metadata/annotations",
-        "/spec",
-        "/spec/tls",
-        "/spec/tls/0",
-        "/spec/tls/0/hosts",
-        "/spec/tls/0/hosts/0",
-        "/spec/tls/0/secretName",
-        "/spec/rules",
-        "/spec/rules/0",
-        "/spec/rules/0/host",
-        "/stringData",
-        "/stringData/tls.crt",
-        "/data",
-        "/type",
-        "/metadata/name",
-        "/metadata/ownerReferences",
-    ];
-    let web = ingress(&one_item());
-    let secret = with(secret("web-tls", &["a.example"]), "", "data", json!({}));
-    for object in [&web, &secret] {
-        for pointer in pointers {
-            for value in &odd {
-                let mut bad = object.clone();
-                let Some(place) = bad.pointer_mut(pointer) else { continue };
-                *place = value.clone();
-                let questions =
-                    [create(bad.clone()), update(web.clone(), bad.clone()), delete(bad.clone())];
-                for asked in questions {
-                    expect_plain_text(&asked.among([&web, &secret, &bad]).judged());
-                }
-            }
-        }
-    }
-}
-
-fn expect_plain_text(judgement: &Judgement) {
-    for finding in &judgement.findings {
-        let text = format!("{}{}{}", finding.message, finding.help, finding.path);
-        assert!(!text.contains(char::is_control), "{text:?}");
-    }
-}
-
-/// All findings of some documents, each of them judged among all.
-fn all_of(documents: &[Object]) -> BTreeSet<String> {
-    let surroundings = Surroundings::Files(Files::new(documents.to_vec(), Completeness::Part));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut told = BTreeSet::new();
-    for document in documents {
-        let subject = Subject::created(document.clone(), document.namespace());
-        let judged = runtime.block_on(check(&subject, &surroundings, &Mode::files(), NOW));
-        told.extend(judged.findings.iter().map(|it| {
-            format!("{} {} {} {} {}", it.severity.word(), it.code, it.object, it.path, it.message)
-        }));
-    }
-    told
-}
-
-/// The documents of every case.
-fn cases() -> Vec<Object> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/check");
-    let read = crate::documents::Documents::read(&[folder]);
-    let is_bad = |document: &crate::documents::Document| document.file().ends_with("bad.yaml");
-    read.documents.into_iter().filter(is_bad).map(|document| document.object).collect()
-}
-
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(6))]
-
-    #[test]
-    fn findings_do_not_depend_on_the_order_of_documents(
-        shuffled in proptest::prelude::Just(cases()).prop_shuffle()
-    ) {
-        let told = all_of(&shuffled);
-        let mut sorted = shuffled;
-        sorted.sort_by_key(|document| (document.namespace().to_owned(), document.name().to_owned()));
-        proptest::prop_assert_eq!(&told, &all_of(&sorted));
-        proptest::prop_assert!(told.len() > 50);
-    }
 }

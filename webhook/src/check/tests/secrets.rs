@@ -1,0 +1,72 @@
+//! From the side of the Secret: what its change does to who reads it.
+
+use super::*;
+
+#[test]
+fn an_update_of_a_secret_is_judged_against_its_readers() {
+    let (old, new) = (secret("web-tls", &["a.example"]), secret("web-tls", &["b.example"]));
+    let web = ingress(&one_item());
+    let judgement = update(old.clone(), new.clone()).among([&web]).judged();
+    assert!(judgement.refuses());
+    let finding = &judgement.findings[0];
+    assert_eq!(finding.path.to_string(), "stringData[tls.crt]");
+    assert_eq!(
+        finding.message,
+        "the certificate in Secret `web-tls` does not cover `a.example`; Ingress shop/web reads it"
+    );
+    assert_eq!(update(old.clone(), new).told(), NOTHING, "nobody reads it");
+
+    let mut mixed = old.clone();
+    mixed["stringData"]["tls.key"] = json!(pair(&["a.example"]).1);
+    let told = update(old, mixed.clone()).among([&web]).told();
+    assert_eq!(told, ["error LH115 stringData[tls.key]"]);
+    assert_eq!(create(mixed).told(), ["warning LH115 stringData[tls.key]"], "nobody reads it");
+}
+
+#[test]
+fn a_secret_that_breaks_a_second_reader_is_refused_though_the_first_was_broken() {
+    let (old, new) = (secret("web-tls", &["b.example"]), secret("web-tls", &["c.example"]));
+    let first = ingress(&one_item());
+    let other = ingress(&json!([{"hosts": ["b.example"], "secretName": "web-tls"}]));
+    let second = with(other, "/metadata", "name", json!("other"));
+    let judgement = update(old, new).among([&first, &second]).judged();
+    let errors: Vec<_> = judgement.of(Severity::Error).map(|it| it.message.as_str()).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("Ingress shop/other"), "{errors:?}");
+}
+
+#[test]
+fn a_makers_own_write_is_only_warned_of() {
+    let (old, new) = (secret("web-tls", &["a.example"]), secret("web-tls", &["b.example"]));
+    let web = ingress(&one_item());
+    let owner = json!([{"apiVersion": "x/v1", "kind": "Certificate", "name": "web"}]);
+    let made = with(new, "/metadata", "ownerReferences", owner);
+    let told = update(old, made).among([&web]).told();
+    assert_eq!(told, ["warning LH204 stringData[tls.crt]"]);
+}
+
+#[test]
+fn a_ca_kept_under_the_tls_type_is_nobodys_mistake() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let chain = params.self_signed(&key).unwrap().pem();
+    let mut authority = secret("ca", &[]);
+    authority["stringData"] = json!({"tls.crt": chain, "tls.key": key.serialize_pem()});
+    assert_eq!(create(authority).told(), NOTHING);
+}
+
+#[test]
+fn a_deletion_warns_and_is_refused_only_where_the_namespace_asks() {
+    let (used, web) = (secret("web-tls", &["a.example"]), ingress(&one_item()));
+    assert_eq!(delete(used.clone()).told(), NOTHING);
+    assert_eq!(delete(used.clone()).among([&web]).told(), ["warning LH215 metadata.name"]);
+    let strict = namespace(&json!({"lasthop.dev/missing-secret": "enforce"}));
+    let asked = || delete(used.clone()).among([&web, &strict]);
+    assert_eq!(asked().told(), ["error LH215 metadata.name"]);
+    let cleaner = "system:serviceaccount:kube-system:namespace-controller";
+    assert_eq!(asked().by(cleaner).told(), ["warning LH215 metadata.name"]);
+    let going = with(strict.clone(), "", "status", json!({"phase": "Terminating"}));
+    let told = delete(used.clone()).among([&web, &going]).told();
+    assert_eq!(told, ["warning LH215 metadata.name"]);
+}
