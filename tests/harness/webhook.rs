@@ -154,24 +154,36 @@ pub fn configurations(
     address: SocketAddr,
     ca_bundle: &[u8],
 ) -> Result<Vec<Value>> {
-    let rendered = kubectl(&["kustomize"]).arg(root().join("manifests/base")).run();
+    let configurations = pointed(&rendered(kubectl, "manifests/base")?, address, ca_bundle);
+    ensure!(!configurations.is_empty(), "manifests/base holds no webhook configuration");
+    Ok(configurations)
+}
+
+/// What `kubectl kustomize` makes of a folder of the repository.
+pub fn rendered(kubectl: &dyn Fn(&[&str]) -> Program, folder: &str) -> Result<Vec<Value>> {
+    let rendered = kubectl(&["kustomize"]).arg(root().join(folder)).run();
     ensure!(rendered.status.success(), "{rendered}");
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered.stdout)?;
+    Ok(serde_saphyr::from_multiple(&rendered.stdout)?)
+}
+
+/// The webhook configurations among `objects`, with the URL of a webhook outside the cluster; without a
+/// CA bundle, they have none.
+pub fn pointed(objects: &[Value], address: SocketAddr, ca_bundle: &[u8]) -> Vec<Value> {
     let mut configurations = Vec::new();
-    for mut object in objects {
+    for object in objects {
         let path = match object["kind"].as_str().unwrap_or_default() {
             "MutatingWebhookConfiguration" => "mutate",
             "ValidatingWebhookConfiguration" => "validate",
             _ => continue,
         };
+        let mut object = object.clone();
         for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
-            webhook["clientConfig"] = json!({
-                "url": format!("https://{address}/{path}"),
-                "caBundle": STANDARD.encode(ca_bundle),
-            });
+            webhook["clientConfig"] = json!({ "url": format!("https://{address}/{path}") });
+            if !ca_bundle.is_empty() {
+                webhook["clientConfig"]["caBundle"] = STANDARD.encode(ca_bundle).into();
+            }
         }
         configurations.push(object);
     }
-    ensure!(!configurations.is_empty(), "manifests/base holds no webhook configuration");
-    Ok(configurations)
+    configurations
 }
