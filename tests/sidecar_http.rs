@@ -2,6 +2,7 @@
 //! that could mean two things.
 
 mod sidecar_http {
+    mod again;
     mod application;
     mod meaning;
     mod other;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use lasthop_tests::app::App;
+use lasthop_tests::outward::Outward;
 use lasthop_tests::pki::Pki;
 use lasthop_tests::process::{Program, Running, built};
 use lasthop_tests::secret_dir::SecretDir;
@@ -175,4 +176,30 @@ fn another_container_of_the_pod_is_refused() {
     let refused = keylog(status).run();
     assert_eq!((refused.code(), refused.stdout.as_str()), (69, ""), "{refused}");
     assert!(refused.stderr.contains("from another container"), "{refused}");
+}
+
+#[test]
+fn the_secrets_of_connections_to_the_next_tier_are_told_too() {
+    let scene = Scene::new();
+    let ca = scene.pki.authority("server-ca");
+    let tier = scene.setup().flag("--allow-key-log").start();
+    let outward = Outward::to(&format!("https://{}", tier.tls))
+        .trusting(&ca)
+        .option("--upstream-sni", HOST)
+        .option("--upstream-server-names", format!("dns:{HOST}"))
+        .flag("--allow-key-log")
+        .start();
+    let mut theirs = begun(keylog(tier.status));
+    let mut ours = begun(keylog(outward.status));
+    outward.get(HOST, "/status/204").run().expect(204);
+    let last = |line: &str| line.starts_with("SERVER_TRAFFIC_SECRET_0");
+    theirs.wait_for_line(last);
+    ours.wait_for_line(last);
+    let told = [&theirs, &ours].map(|it| secrets(it.lines().iter()));
+    let [theirs, ours] = &told;
+    // The next tier also tells of what it keeps for tickets, later.
+    assert!(ours.len() >= 4, "{ours:?}");
+    assert!(ours.iter().all(|line| !line.contains("PRIVATE")), "{ours:?}");
+    assert!(ours.is_subset(theirs) || theirs.is_subset(ours), "{theirs:?} {ours:?}");
+    assert!((outward.metric("lasthop_key_log", &[]) - 1.0).abs() < 0.5);
 }

@@ -3,6 +3,7 @@
 mod sidecar_life {
     mod bounds;
     mod end;
+    mod goaway;
     mod reload;
     mod scene;
     mod secrets;

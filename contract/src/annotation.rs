@@ -38,6 +38,9 @@ names! {
     IDENTITY_HEADERS = "identity-headers";
     PROXY_PROTOCOL = "proxy-protocol";
     REDIRECT_PORT = "redirect-port";
+    REDIRECT_STATUS = "redirect-status";
+    REDIRECT_HTTPS_PORT = "redirect-https-port";
+    HSTS = "hsts";
     UPSTREAMS = "upstreams";
     UPSTREAM_CLIENT_SECRET = "upstream-client-secret";
     UPSTREAM_CA_SECRET = "upstream-ca-secret";

@@ -12,6 +12,7 @@ pub mod annotation;
 pub mod client_policy;
 pub mod credential;
 pub mod exempt_paths;
+pub mod hsts;
 pub mod near;
 pub mod problem;
 pub mod server_policy;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use crate::hsts::Hsts;
 
 mod originate;
 mod probe;
@@ -108,6 +109,9 @@ pub struct Terminate {
     /// What the PROXY protocol says, before TLS from the client and before bytes to the application.
     #[serde(default, skip_serializing_if = "is_default")]
     pub proxy_protocol: ProxyProtocol,
+    /// What browsers are told where the application tells them nothing; not for `tcp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Hsts>,
 }
 
 /// The application's address: a port on localhost, tried on 127.0.0.1 first and then on `::1`, an
@@ -272,6 +276,55 @@ pub struct Redirect {
     /// The port that clients reach https on; 443 is left out of the answer.
     #[serde(default = "default_https_port")]
     pub https_port: u16,
+    /// How the answer says so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub status: RedirectStatus,
+}
+
+/// The status of a redirect (RFC 9110, 15.4).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub enum RedirectStatus {
+    /// 301, for good; many clients make a GET of a POST.
+    MovedPermanently,
+    /// 302, for now; many clients make a GET of a POST.
+    Found,
+    /// 307, for now; method and body stay.
+    Temporary,
+    /// 308, for good; method and body stay.
+    #[default]
+    Permanent,
+}
+
+impl RedirectStatus {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] =
+        [Self::MovedPermanently, Self::Found, Self::Temporary, Self::Permanent];
+
+    /// The number.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::MovedPermanently => 301,
+            Self::Found => 302,
+            Self::Temporary => 307,
+            Self::Permanent => 308,
+        }
+    }
+}
+
+impl TryFrom<u16> for RedirectStatus {
+    type Error = &'static str;
+
+    fn try_from(code: u16) -> Result<Self, &'static str> {
+        let found = Self::ALL.into_iter().find(|it| it.code() == code);
+        found.ok_or("a redirect has the status 301, 302, 307 or 308")
+    }
+}
+
+impl From<RedirectStatus> for u16 {
+    fn from(status: RedirectStatus) -> Self {
+        status.code()
+    }
 }
 
 /// What the application speaks on localhost.
@@ -297,6 +350,8 @@ pub enum IdentityHeader {
     Rfc9440,
     /// `X-Amzn-Mtls-Clientcert*`, as the load balancers of AWS write them.
     Aws,
+    /// `Forwarded` (RFC 7239), also where no trusted proxy wrote one.
+    Forwarded,
 }
 
 /// What happens at SIGTERM: ready no more, `delay_seconds` of service as before, then no new
@@ -422,6 +477,7 @@ mod tests {
                         accept: ProxyAccept::FromTrusted,
                         send: Some(ProxyVersion::V2),
                     },
+                    hsts: Some("max-age=60; includeSubDomains".parse().unwrap()),
                 }),
                 Listener::Originate(Originate {
                     listen: "127.0.0.1:9001".parse().unwrap(),
@@ -434,6 +490,7 @@ mod tests {
                 Listener::Redirect(Redirect {
                     listen: "[::]:8080".parse().unwrap(),
                     https_port: 443,
+                    status: RedirectStatus::Found,
                 }),
             ],
             status_listen: default_status_listen(),

@@ -18,7 +18,7 @@ use crate::admit::{self, Rejected};
 use crate::forward::{self, Serving};
 use crate::handshake::{self, Failed, Failure};
 use crate::listener::{Process, Terminator};
-use crate::proxy_protocol::accept::origin;
+use crate::proxy_protocol::accept::{origin, turned_away};
 use crate::shares::Share;
 use crate::telemetry::metrics::{HandshakeResult, ListenerMetrics};
 use crate::telemetry::refusals::Verdict;
@@ -182,6 +182,13 @@ async fn enter(
     let Incoming { mut stream, peer, mut seat } = incoming;
     let origin = match origin(&mut stream, peer, &terminator).await {
         Ok(origin) => origin,
+        Err(Failure::UntrustedProxy) => {
+            // Who may not even speak takes no seat from those who may.
+            drop(seat);
+            let reason = turned_away(&stream, &process.strangers).await;
+            tell(&Failed { reason, sni: None }, peer, &terminator, &process);
+            return None;
+        }
         Err(reason) => {
             tell(&Failed { reason, sni: None }, peer, &terminator, &process);
             return None;

@@ -196,6 +196,8 @@ fn terminate(
         proxy_protocol,
         redirect_port,
         redirect_https_port,
+        redirect_status,
+        hsts,
         require_loopback,
         unsafe_target: _,
     } = listener;
@@ -225,12 +227,14 @@ fn terminate(
         trusted_proxies: words(&trusted_proxies),
         identity_headers,
         proxy_protocol: proxy(&proxy_protocol)?,
+        hsts,
     })];
     if let Some(port) = redirect_port {
         let same = if listen.port() == 0 { 443 } else { listen.port() };
         let https_port = redirect_https_port.unwrap_or(same);
         let listen = SocketAddr::new(listen.ip(), port);
-        listeners.push(Listener::Redirect(Redirect { listen, https_port }));
+        let status = redirect_status.unwrap_or_default();
+        listeners.push(Listener::Redirect(Redirect { listen, https_port, status }));
     }
     Ok((listeners, plaintext_door))
 }
@@ -282,6 +286,7 @@ fn identity(kind: IdentityArg) -> Result<IdentityHeader, Refused> {
         IdentityArg::Xfcc => Ok(IdentityHeader::Xfcc),
         IdentityArg::Rfc9440 => Ok(IdentityHeader::Rfc9440),
         IdentityArg::Aws => Ok(IdentityHeader::Aws),
+        IdentityArg::Forwarded => Ok(IdentityHeader::Forwarded),
     }
 }
 
@@ -367,6 +372,10 @@ mod tests {
                 "8080",
                 "--redirect-https-port",
                 "443",
+                "--redirect-status",
+                "302",
+                "--hsts",
+                "max-age=60; includeSubDomains",
                 "--status-listen",
                 "127.0.0.1:9000",
                 "--log-level",
@@ -386,8 +395,9 @@ mod tests {
                         "eku":"either","crlSecret":"crl","crlExpired":"refuse",
                         "exemptPaths":["/healthz","/livez"]},
              "trustedProxies":["allowed-clients","10.0.0.0/8"],"identityHeaders":["xfcc","rfc9440"],
-             "proxyProtocol":{"accept":"fromTrusted","send":"v1"}},
-            {"mode":"redirect","listen":"0.0.0.0:8080","httpsPort":443}],
+             "proxyProtocol":{"accept":"fromTrusted","send":"v1"},
+             "hsts":"max-age=60; includeSubDomains"},
+            {"mode":"redirect","listen":"0.0.0.0:8080","httpsPort":443,"status":302}],
             "statusListen":"127.0.0.1:9000","drain":{"delaySeconds":1,"timeoutSeconds":2},"logLevel":"warn",
             "plaintextDoor":"notReady"}"#;
         let document = parse(&[], Some(document)).unwrap();
@@ -512,6 +522,8 @@ mod tests {
             "--identity-headers",
             "--protocol",
             "--redirect-port",
+            "--redirect-status",
+            "--hsts",
             "--status-listen",
             "--log-level",
             "--drain-delay",

@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lasthop_contract::sidecar_config::{KeyLog, Listener, PlaintextDoor, SidecarConfig};
+use lasthop_contract::sidecar_config::{
+    KeyLog, Listener, PlaintextDoor, RedirectStatus, SidecarConfig,
+};
 
 use crate::cli::Settings;
 use crate::confine::Ports;
@@ -49,6 +51,7 @@ pub(crate) struct Plan {
 pub(crate) struct RedirectPlan {
     pub(crate) listen: SocketAddr,
     pub(crate) https_port: u16,
+    pub(crate) status: RedirectStatus,
 }
 
 /// What happens at SIGTERM.
@@ -107,6 +110,7 @@ impl Plan {
                 Listener::Redirect(redirect) => plan.redirect.push(RedirectPlan {
                     listen: bound(redirect.listen),
                     https_port: redirect.https_port,
+                    status: redirect.status,
                 }),
                 Listener::Originate(originate) => {
                     let ca_file = ca_file.as_ref();

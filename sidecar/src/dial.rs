@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::timeout;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::forward::TrackedExecutor;
@@ -17,9 +18,11 @@ use crate::forward::body::RequestBody;
 use crate::limits;
 use crate::telemetry::metrics::ListenerMetrics;
 
+mod http2;
 pub(crate) mod target;
 pub(crate) mod upstream;
 
+use http2::{Http2, Offer, Overheard, Place, Pool, Shared};
 use target::{Stream, Target};
 
 /// One HTTP/1.1 connection to the application.
@@ -38,7 +41,11 @@ pub(crate) struct Application {
     /// The one that answered last, tried first.
     preferred: AtomicUsize,
     idle: Mutex<Vec<Idle>>,
-    shared: tokio::sync::Mutex<Option<http2::SendRequest<RequestBody>>>,
+    /// Rung when a connection comes back, for who waits for one.
+    returned: Notify,
+    shared: tokio::sync::Mutex<Pool>,
+    /// One permit a connection, over all listeners.
+    room: Arc<Semaphore>,
     tracker: TaskTracker,
     metrics: Arc<ListenerMetrics>,
 }
@@ -60,26 +67,75 @@ pub(crate) enum DialError {
     Failed(io::Error),
     /// It does not speak the protocol that it is said to speak.
     Protocol(hyper::Error),
+    /// As many connections are open as there may be.
+    Full,
+    /// It takes no WebSocket on a stream of HTTP/2.
+    NoStreams,
+}
+
+/// A connection for one request.
+#[derive(Debug)]
+pub(crate) enum Lent {
+    /// It is new.
+    New(Http1),
+    /// It has served others, and the application may be closing it.
+    Used(Http1),
+}
+
+/// What somebody waited for.
+enum Turn {
+    /// A place for a new connection.
+    Place(OwnedSemaphorePermit),
+    /// A connection that came back.
+    Used(Http1),
+}
+
+/// What to do where all connections are taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Crowd {
+    /// To wait for one to end.
+    Wait,
+    /// To do without.
+    Leave,
 }
 
 impl Application {
     pub(crate) fn new(
         targets: Vec<Target>,
-        tracker: TaskTracker,
+        (tracker, room): (TaskTracker, Arc<Semaphore>),
         metrics: Arc<ListenerMetrics>,
     ) -> Self {
         Self {
             targets,
+            room,
             preferred: AtomicUsize::new(0),
             idle: Mutex::default(),
+            returned: Notify::new(),
             shared: tokio::sync::Mutex::default(),
             tracker,
             metrics,
         }
     }
 
-    /// A new connection, for bytes.
-    pub(crate) async fn connect(&self) -> Result<Stream, DialError> {
+    /// A new connection, for bytes, and its place among all.
+    pub(crate) async fn connect(&self) -> Result<(Stream, OwnedSemaphorePermit), DialError> {
+        let place = self.place(Crowd::Wait).await?;
+        Ok((self.reach().await?, place))
+    }
+
+    async fn place(&self, crowd: Crowd) -> Result<OwnedSemaphorePermit, DialError> {
+        let room = Arc::clone(&self.room);
+        match crowd {
+            Crowd::Leave => room.try_acquire_owned().ok(),
+            Crowd::Wait => timeout(limits::APPLICATION_ROOM, room.acquire_owned())
+                .await
+                .ok()
+                .and_then(Result::ok),
+        }
+        .ok_or(DialError::Full)
+    }
+
+    async fn reach(&self) -> Result<Stream, DialError> {
         let mut last = DialError::Refused;
         let count = self.targets.len();
         let first = self.preferred.load(Ordering::Relaxed);
@@ -122,6 +178,8 @@ impl Application {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < limits::POOL_SIZE {
             idle.push(Idle { sender, since: Instant::now() });
+            drop(idle);
+            self.returned.notify_one();
         }
     }
 
@@ -129,11 +187,52 @@ impl Application {
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|idle| idle.is_alive(now));
+        // Who holds the lock looks after the connections itself.
+        if let Ok(mut pool) = self.shared.try_lock() {
+            pool.sweep();
+        }
+    }
+
+    /// An HTTP/1.1 connection, of the pool where there is one.
+    pub(crate) async fn http1(&self) -> Result<Lent, DialError> {
+        if let Some(sender) = self.take() {
+            return Ok(Lent::Used(sender));
+        }
+        let place = match self.place(Crowd::Leave).await {
+            Ok(place) => place,
+            Err(_full) => match timeout(limits::APPLICATION_ROOM, self.turn()).await {
+                Ok(Turn::Place(place)) => place,
+                Ok(Turn::Used(sender)) => return Ok(Lent::Used(sender)),
+                Err(_elapsed) => return Err(DialError::Full),
+            },
+        };
+        self.connect_at(place).await.map(Lent::New)
+    }
+
+    /// Waits for a place for a connection, or for one that comes back.
+    async fn turn(&self) -> Turn {
+        let mut place = std::pin::pin!(Arc::clone(&self.room).acquire_owned());
+        loop {
+            tokio::select! {
+                Ok(place) = place.as_mut() => return Turn::Place(place),
+                () = self.returned.notified() => {}
+                // What came back may not have been ready at once.
+                () = sleep(limits::APPLICATION_TIDY) => {}
+            }
+            if let Some(sender) = self.take() {
+                return Turn::Used(sender);
+            }
+        }
     }
 
     /// A new HTTP/1.1 connection.
     pub(crate) async fn connect_http1(&self) -> Result<Http1, DialError> {
-        let stream = self.connect().await?;
+        let place = self.place(Crowd::Wait).await?;
+        self.connect_at(place).await
+    }
+
+    async fn connect_at(&self, place: OwnedSemaphorePermit) -> Result<Http1, DialError> {
+        let stream = self.reach().await?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HEAD_BYTES)
             .max_header_size(limits::HEAD_BYTES)
@@ -143,25 +242,48 @@ impl Application {
         self.tracker.spawn(async move {
             // What goes wrong on it is told to the request that is on it.
             let _told = connection.with_upgrades().await;
+            drop(place);
         });
         Ok(sender)
     }
 
-    /// Takes the HTTP/2 connection out of use: it takes no further streams.
-    pub(crate) async fn retire_http2(&self) {
-        *self.shared.lock().await = None;
+    /// The HTTP/2 connection that `place` is on takes no further requests.
+    pub(crate) async fn retire_http2(&self, place: &Place) {
+        self.shared.lock().await.retire(place);
     }
 
-    /// The HTTP/2 connection, made if there is none.
-    pub(crate) async fn http2(&self) -> Result<http2::SendRequest<RequestBody>, DialError> {
-        let mut shared = self.shared.lock().await;
-        if let Some(sender) = shared.as_ref()
-            && !sender.is_closed()
-        {
-            return Ok(sender.clone());
+    /// A place on an HTTP/2 connection, which is made where there is none.
+    pub(crate) async fn http2(&self) -> Result<(Http2, Place), DialError> {
+        let mut pool = self.shared.lock().await;
+        if let Some(taken) = pool.take() {
+            return Ok(taken);
         }
-        let stream = self.connect().await?;
-        let (sender, connection) = http2::Builder::new(TrackedExecutor(self.tracker.clone()))
+        let now = Instant::now();
+        let crowd = if pool.is_empty() { Crowd::Wait } else { Crowd::Leave };
+        let connected =
+            if pool.is_full(now) { Err(DialError::Full) } else { self.connect_http2(crowd).await };
+        match connected {
+            Ok((sender, offer)) => Ok(pool.add(Shared::new(sender, offer))),
+            Err(error) => pool.squeeze(now).ok_or(error),
+        }
+    }
+
+    /// A new HTTP/2 connection for one WebSocket: an application that does not take extended CONNECT
+    /// must not see it (RFC 8441, 3), and may end the connection over it.
+    pub(crate) async fn connect_stream(&self) -> Result<Http2, DialError> {
+        let (sender, offer) = self.connect_http2(Crowd::Wait).await?;
+        match timeout(limits::CONNECT, offer.takes_connect()).await {
+            Ok(true) => Ok(sender),
+            Ok(false) => Err(DialError::NoStreams),
+            Err(_elapsed) => Err(DialError::Timeout),
+        }
+    }
+
+    async fn connect_http2(&self, crowd: Crowd) -> Result<(Http2, Arc<Offer>), DialError> {
+        let place = self.place(crowd).await?;
+        let (stream, offer) = Overheard::new(self.reach().await?);
+        let executor = TrackedExecutor(self.tracker.clone());
+        let (sender, connection) = hyper::client::conn::http2::Builder::new(executor)
             .timer(TokioTimer::new())
             .initial_stream_window_size(limits::H2_STREAM_WINDOW)
             .initial_connection_window_size(limits::H2_APPLICATION_WINDOW)
@@ -173,9 +295,9 @@ impl Application {
             .map_err(DialError::Protocol)?;
         self.tracker.spawn(async move {
             let _told = connection.await;
+            drop(place);
         });
-        *shared = Some(sender.clone());
-        Ok(sender)
+        Ok((sender, offer))
     }
 }
 
@@ -203,7 +325,7 @@ mod tests {
     fn application(addresses: Vec<SocketAddr>) -> Application {
         let targets = addresses.into_iter().map(Target::Tcp).collect();
         let metrics = Arc::new(Metrics::new().of_listener("test"));
-        Application::new(targets, TaskTracker::new(), metrics)
+        Application::new(targets, (TaskTracker::new(), Arc::new(Semaphore::new(10))), metrics)
     }
 
     /// Answers every request with 204, and closes a connection after `most` of them.
@@ -287,7 +409,7 @@ mod tests {
         let open = server(100).await;
         let application = application(vec![closed, open]);
         for _ in 0..2 {
-            let Stream::Tcp(stream) = application.connect().await.unwrap() else {
+            let (Stream::Tcp(stream), _place) = application.connect().await.unwrap() else {
                 panic!("no TCP")
             };
             assert_eq!(stream.peer_addr().unwrap(), open);

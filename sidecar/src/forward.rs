@@ -28,6 +28,7 @@ mod tcp;
 mod turns;
 mod upgrade;
 mod watched;
+mod websocket;
 
 pub(crate) use outward::originate;
 

@@ -4,6 +4,8 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
+use crate::limits;
+
 /// No core dump holds a key, and no other process of the same user reads our memory (proc(5),
 /// ptrace(2)); as many descriptors as the system gives, for a connection takes up to two.
 ///
@@ -26,4 +28,35 @@ pub(crate) fn apply() -> Result<(), String> {
         refused.push(format!("RLIMIT_NOFILE: {error}"));
     }
     if refused.is_empty() { Ok(()) } else { Err(refused.join(", ")) }
+}
+
+/// Of `wanted` connections as many as there are descriptors for: each has two, its own and one to the
+/// application.
+pub(crate) fn affordable(wanted: usize) -> usize {
+    affordable_with(wanted, getrlimit(Resource::Nofile).current)
+}
+
+fn affordable_with(wanted: usize, descriptors: Option<u64>) -> usize {
+    // Without a limit there is one all the same, and a far one.
+    let Some(descriptors) = descriptors else { return wanted };
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    // Where there are few, the other half of them must do for all else.
+    let others = limits::OTHER_DESCRIPTORS.min(descriptors / 2);
+    wanted.min(descriptors.saturating_sub(others) / 2).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_bounded_by_the_descriptors_that_there_are() {
+        for (descriptors, possible) in
+            [(None, 10_000), (Some(1 << 20), 10_000), (Some(1024), 256), (Some(4), 1), (Some(0), 1)]
+        {
+            assert_eq!(affordable_with(10_000, descriptors), possible, "{descriptors:?}");
+        }
+        assert_eq!(affordable_with(100, Some(1024)), 100);
+        assert_eq!(affordable_with(usize::MAX, Some(10_048)), 4_000);
+    }
 }

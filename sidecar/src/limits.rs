@@ -26,12 +26,25 @@ pub(crate) const IDLE: Duration = Duration::from_secs(650);
 /// To connect to the application, which is on this host.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 
+/// Where all connections to applications are taken, how long a request waits for one.
+pub(crate) const APPLICATION_ROOM: Duration = Duration::from_secs(3);
+
+/// See [`APPLICATION_ROOM`]: how often it looks for one that came back.
+pub(crate) const APPLICATION_TIDY: Duration = Duration::from_millis(50);
+
+/// Descriptors that are for neither clients nor applications: listeners, log, Secrets, status,
+/// redirects and the connections of probes.
+pub(crate) const OTHER_DESCRIPTORS: usize = 2048;
+
 /// The application has shown no sign of life for so long after the client's last byte.
 pub(crate) const ANSWER: Duration = Duration::from_secs(600);
 
 /// A client that asked for `100-continue` sends after this time anyway (RFC 9110, 10.1.1), so the
 /// application's silence is not waited out longer.
 pub(crate) const CONTINUE: Duration = Duration::from_secs(1);
+
+/// Where one side of a WebSocket has ended: how long the other may be silent before it has, too.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How long a pooled connection to the application may lie idle. Applications close theirs after
 /// as little as 2 s (gunicorn) or 5 s (Node, uvicorn); ours goes first, so that no request meets a
@@ -90,6 +103,14 @@ pub(crate) const UPSTREAM_H2_IDLE: Duration = Duration::from_secs(60);
 /// should allow as many (RFC 9113, 6.5.2).
 pub(crate) const UPSTREAM_STREAMS: usize = 100;
 
+/// HTTP/2 to the application: requests at once on a connection before there is a further one, where
+/// the application does not allow fewer; servers should allow as many (RFC 9113, 6.5.2).
+pub(crate) const H2_APPLICATION_STREAMS: u32 = 100;
+
+/// HTTP/2 to the application: where it took no further connection, how long the ones that there are
+/// must do.
+pub(crate) const H2_APPLICATION_PAUSE: Duration = Duration::from_secs(1);
+
 /// HTTP/2 (RFC 9113): streams open at once.
 pub(crate) const H2_STREAMS: u32 = 250;
 
@@ -113,12 +134,23 @@ pub(crate) const H2_PENDING_RESETS: usize = 20;
 /// HTTP/2: streams that we reset because of the client's errors (CVE-2025-8671).
 pub(crate) const H2_LOCAL_RESETS: usize = 128;
 
+/// HTTP/2: requests that their client gave up within [`RESET_SOON`] before the connection is ended, if
+/// they are most of those that it made.
+pub(crate) const RESETS: u32 = 500;
+
+/// See [`RESETS`].
+pub(crate) const RESET_SOON: Duration = Duration::from_secs(1);
+
 /// HTTP/2: a ping after so much silence, and the time for its answer.
 pub(crate) const H2_PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// How long a connection that was refused is read and thrown away, so that the alert reaches the
 /// client before the reset does (RFC 9112, 9.6).
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
+
+/// Connections that are turned away because a PROXY header is wanted of others, and looked after for
+/// [`LINGER`]; further ones are closed at once.
+pub(crate) const STRANGERS: usize = 64;
 
 /// Bytes that are thrown away in that time.
 pub(crate) const LINGER_BYTES: usize = 64 * 1024;
@@ -138,6 +170,9 @@ pub(crate) const PLAIN_LIFE: Duration = Duration::from_secs(2);
 /// The redirect and status listeners: where all connections are taken, how many more wait for one of
 /// them to end.
 pub(crate) const PLAIN_WAITING: usize = 256;
+
+/// The status listener: connections whose probe is under way, which take no place of the others.
+pub(crate) const PLAIN_LATER: usize = 768;
 
 /// The redirect and status listeners: how long they wait; a probe's time is 1 s.
 pub(crate) const PLAIN_WAIT: Duration = Duration::from_millis(800);

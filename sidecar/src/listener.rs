@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use lasthop_contract::exempt_paths::ExemptPaths;
 use lasthop_contract::sidecar_config::{IdentityHeader, Protocol, ProxyProtocol};
 use lasthop_contract::trusted_proxies::TrustedProxies;
@@ -41,6 +42,10 @@ pub(crate) struct Process {
     pub(crate) shares: Option<Shares>,
     /// One permit a connection, over all listeners.
     pub(crate) room: Arc<Semaphore>,
+    /// One permit a connection that is turned away and looked after for a moment.
+    pub(crate) strangers: Semaphore,
+    /// One permit a connection to an application, over all listeners.
+    pub(crate) application_room: Arc<Semaphore>,
 }
 
 /// A process for tests of other rooms, without a listener.
@@ -61,6 +66,8 @@ pub(crate) fn test_process() -> Process {
         bounds: Bounds::default(),
         shares: None,
         room: Arc::new(Semaphore::new(10)),
+        strangers: Semaphore::new(10),
+        application_room: Arc::new(Semaphore::new(10)),
     }
 }
 
@@ -77,6 +84,8 @@ pub(crate) struct Terminator {
     pub(crate) trusted: TrustedProxies,
     pub(crate) identity: Vec<IdentityHeader>,
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// What browsers are told where the application tells them nothing.
+    pub(crate) hsts: Option<HeaderValue>,
     pub(crate) application: Application,
     pub(crate) generation: ArcSwap<Generation>,
     /// Told of each new generation.
@@ -146,11 +155,12 @@ impl Terminator {
             trusted,
             identity,
             proxy_protocol,
+            hsts,
         } = plan;
         let name = address.port().to_string();
         let metrics = Arc::new(process.metrics.of_listener(&name));
-        let application =
-            Application::new(application, process.background.clone(), Arc::clone(&metrics));
+        let around = (process.background.clone(), Arc::clone(&process.application_room));
+        let application = Application::new(application, around, Arc::clone(&metrics));
         Self {
             name,
             address,
@@ -159,6 +169,7 @@ impl Terminator {
             trusted,
             identity,
             proxy_protocol,
+            hsts,
             application,
             generation: ArcSwap::from_pointee(generation),
             changes: watch::Sender::new(()),

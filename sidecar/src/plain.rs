@@ -7,8 +7,8 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -71,6 +71,7 @@ pub(crate) async fn serve<F>(
     let answer = Arc::new(answer);
     let shares = Shares::new(share);
     let room = Arc::new(Semaphore::new(limits::PLAIN_CONNECTIONS));
+    let waiting = Arc::new(Semaphore::new(limits::PLAIN_LATER));
     let queue = Arc::new(Semaphore::new(limits::PLAIN_CONNECTIONS + limits::PLAIN_WAITING));
     let end = match until {
         Until::Closing => process.phases.closing.clone(),
@@ -84,19 +85,39 @@ pub(crate) async fn serve<F>(
             Until::Cut => &process.background,
         };
         let (answer, end, room) = (Arc::clone(&answer), end.clone(), Arc::clone(&room));
+        let waiting = Arc::clone(&waiting);
         tracker.spawn(async move {
             // A probe that waits a moment is a probe; one that is reset is a restart of the pod.
-            if let Ok(Ok(permit)) = timeout(limits::PLAIN_WAIT, room.acquire()).await {
-                connection(stream, &answer, &end).await;
-                drop(permit);
+            if let Ok(Ok(permit)) = timeout(limits::PLAIN_WAIT, room.acquire_owned()).await {
+                let places = Places { held: Mutex::new(vec![ticket, permit]), waiting };
+                connection(stream, &answer, (&end, &places)).await;
             }
-            drop((ticket, place));
+            drop(place);
         });
     }
 }
 
-async fn connection<F>(stream: TcpStream, answer: &Arc<F>, end: &CancellationToken)
-where
+/// The places of a connection, in the queue and in the room.
+struct Places {
+    held: Mutex<Vec<OwnedSemaphorePermit>>,
+    /// Where there is room for those that wait.
+    waiting: Arc<Semaphore>,
+}
+
+impl Places {
+    /// Makes room for others while this one waits, if there is room to wait in.
+    fn step_aside(&self) {
+        if let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() {
+            *self.held.lock().unwrap_or_else(PoisonError::into_inner) = vec![permit];
+        }
+    }
+}
+
+async fn connection<F>(
+    stream: TcpStream,
+    answer: &Arc<F>,
+    (end, places): (&CancellationToken, &Places),
+) where
     F: Fn(&Request<Incoming>) -> Reply + Send + Sync + 'static,
 {
     let life = Life::new();
@@ -104,6 +125,7 @@ where
         let reply = answer(&request);
         if let Reply::Later(_, most) = &reply {
             life.lengthen(*most);
+            places.step_aside();
         }
         async move {
             Ok::<_, Infallible>(match reply {

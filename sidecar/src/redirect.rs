@@ -7,19 +7,21 @@ use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use lasthop_contract::sidecar_config::RedirectStatus;
 use tokio::net::TcpListener;
 
+use crate::config::RedirectPlan;
 use crate::host::{self, Said};
 use crate::limits;
 use crate::listener::Process;
 use crate::plain::{self, Answer, Reply, Until};
 
-/// Serves the redirect to `https_port` until drain closes it.
-pub(crate) async fn serve(listener: TcpListener, https_port: u16, process: Arc<Process>) {
+/// Serves the redirect of `plan` until drain closes it.
+pub(crate) async fn serve(listener: TcpListener, plan: RedirectPlan, process: Arc<Process>) {
     let answer = move |request: &Request<Incoming>| {
         let said =
             Asked { uri: request.uri(), version: request.version(), headers: request.headers() };
-        Reply::Now(redirect(&said, https_port))
+        Reply::Now(redirect(&said, plan))
     };
     plain::serve(listener, process, answer, (limits::REDIRECT_SHARE, Until::Closing)).await;
 }
@@ -30,14 +32,13 @@ struct Asked<'a> {
     headers: &'a HeaderMap,
 }
 
-/// 308 keeps method and body (RFC 9110, 15.4.9).
-fn redirect(asked: &Asked<'_>, https_port: u16) -> Answer {
+fn redirect(asked: &Asked<'_>, plan: RedirectPlan) -> Answer {
     let location = match host::of_head(asked.uri, asked.version, asked.headers) {
-        Said::Host(host) => location(&host, asked.uri, https_port),
+        Said::Host(host) => location(&host, asked.uri, plan.https_port),
         Said::Nothing | Said::Nonsense => None,
     };
     let (status, text) = match &location {
-        Some(_) => (StatusCode::PERMANENT_REDIRECT, "this is served over https only\n"),
+        Some(_) => (status(plan.status), "this is served over https only\n"),
         None => (StatusCode::BAD_REQUEST, "the request does not name one valid host and path\n"),
     };
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
@@ -48,6 +49,15 @@ fn redirect(asked: &Asked<'_>, https_port: u16) -> Answer {
         headers.insert(LOCATION, location);
     }
     response
+}
+
+fn status(status: RedirectStatus) -> StatusCode {
+    match status {
+        RedirectStatus::MovedPermanently => StatusCode::MOVED_PERMANENTLY,
+        RedirectStatus::Found => StatusCode::FOUND,
+        RedirectStatus::Temporary => StatusCode::TEMPORARY_REDIRECT,
+        RedirectStatus::Permanent => StatusCode::PERMANENT_REDIRECT,
+    }
 }
 
 fn location(host: &str, uri: &Uri, https_port: u16) -> Option<HeaderValue> {
@@ -67,6 +77,22 @@ fn location(host: &str, uri: &Uri, https_port: u16) -> Option<HeaderValue> {
 mod tests {
     use super::*;
 
+    fn plan(https_port: u16, status: RedirectStatus) -> RedirectPlan {
+        RedirectPlan { listen: ([127, 0, 0, 1], 80).into(), https_port, status }
+    }
+
+    #[test]
+    fn the_status_is_the_one_that_was_chosen() {
+        let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("a"))]);
+        let uri = Uri::from_static("/b");
+        let asked = Asked { uri: &uri, version: Version::HTTP_11, headers: &headers };
+        for status in RedirectStatus::ALL {
+            let answer = redirect(&asked, plan(443, status));
+            assert_eq!(answer.status().as_u16(), status.code());
+            assert_eq!(answer.headers()[LOCATION], "https://a/b");
+        }
+    }
+
     fn ask(uri: &str, hosts: &[&str], https_port: u16) -> (u16, String) {
         let mut headers = HeaderMap::new();
         for host in hosts {
@@ -74,7 +100,7 @@ mod tests {
         }
         let uri = uri.parse().unwrap();
         let asked = Asked { uri: &uri, version: Version::HTTP_11, headers: &headers };
-        let answer = redirect(&asked, https_port);
+        let answer = redirect(&asked, plan(https_port, RedirectStatus::default()));
         let location = answer.headers().get("location").map(|it| it.to_str().unwrap().to_owned());
         (answer.status().as_u16(), location.unwrap_or_default())
     }

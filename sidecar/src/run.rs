@@ -24,6 +24,7 @@ use crate::generation::Keeper;
 use crate::generation::outward::OutwardKeeper;
 use crate::hardening;
 use crate::keylog::{self, KeyTap};
+use crate::limits;
 use crate::listener::{Process, Terminator};
 use crate::load::{Loaded, load};
 use crate::originator::Originator;
@@ -206,7 +207,14 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
     let runtime = runtime().map_err(failed("the runtime cannot be started"))?;
     let _context = runtime.enter();
     let signals = Signals::new().map_err(failed("signals cannot be heard"))?;
-    let max_connections = plan.max_connections.min(Semaphore::MAX_PERMITS);
+    let max_connections = hardening::affordable(plan.max_connections).min(Semaphore::MAX_PERMITS);
+    if max_connections < plan.max_connections {
+        log.warn("the system gives too few descriptors for as many connections as are allowed")
+            .number("allowed", u64::try_from(plan.max_connections).unwrap_or(u64::MAX))
+            .number("possible", u64::try_from(max_connections).unwrap_or(u64::MAX))
+            .text("help", "raise RLIMIT_NOFILE, or lower `--max-connections`")
+            .write();
+    }
     let process = Arc::new(Process {
         log: log.clone(),
         metrics: Metrics::new(),
@@ -219,6 +227,8 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
         bounds: plan.bounds,
         shares: plan.bounds.per_client.map(Shares::new),
         room: Arc::new(Semaphore::new(max_connections)),
+        strangers: Semaphore::new(limits::STRANGERS),
+        application_room: Arc::new(Semaphore::new(max_connections)),
     });
     let Served { loaded, systemd, tap } = served;
     let bound =
@@ -339,7 +349,7 @@ impl Bound {
             process.background.spawn(accept::originate(listener, originator, Arc::clone(process)));
         }
         for (listener, plan) in redirect {
-            let serving = redirect::serve(listener, plan.https_port, Arc::clone(process));
+            let serving = redirect::serve(listener, plan, Arc::clone(process));
             process.background.spawn(serving);
         }
         let process_of = Arc::clone(process);

@@ -8,8 +8,10 @@ pub fn preface() -> Vec<u8> {
 /// Kinds of frames.
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const GOAWAY: u8 = 7;
+pub const CONTINUATION: u8 = 9;
 
 /// Flags of [`HEADERS`] and [`DATA`].
 pub const END_STREAM: u8 = 1;

@@ -13,8 +13,8 @@ use crate::skip;
 
 static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
 
-/// The program with this name, the last word of its package: `h2spec`, or `client` and `server` of
-/// gRPC's interoperability tests. [`None`]: there is no Go to build it with, and the calling test was
+/// The program with this name, the last word of its package: `h2spec`, `client` and `server` of
+/// gRPC's interoperability tests, or `h2websocket`. [`None`]: there is no Go to build it with, and the calling test was
 /// noted as skipped.
 #[track_caller]
 pub fn program(name: &str) -> Option<PathBuf> {
@@ -42,6 +42,7 @@ fn folder() -> PathBuf {
     let mut versions = DefaultHasher::new();
     include_str!("../suites/go.mod").hash(&mut versions);
     include_str!("../suites/go.sum").hash(&mut versions);
+    include_str!("../suites/h2websocket/main.go").hash(&mut versions);
     cache().join(format!("suites-{:016x}", versions.finish()))
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use lasthop_contract::hsts::{Hsts, HstsError};
 use lasthop_contract::sidecar_config::{
-    Drain, Forward, LogLevel, Protocol, SECRETS_ROOT, SocketPath,
+    Drain, Forward, LogLevel, Protocol, RedirectStatus, SECRETS_ROOT, SocketPath,
 };
 
 use super::help;
@@ -143,6 +144,17 @@ pub(super) struct ListenerArgs {
     #[arg(long, value_name = "PORT", requires = "redirect_port")]
     pub(super) redirect_https_port: Option<u16>,
 
+    /// The status of the redirect: 301, 302, 307 or 308 [default: 308]
+    ///
+    /// With 307 and 308 method and body stay as they are; 301 and 308 are for good, and kept.
+    #[arg(long, value_name = "STATUS", requires = "redirect_port", value_parser = redirect_status)]
+    pub(super) redirect_status: Option<RedirectStatus>,
+
+    /// Tell browsers, where the application does not, to come over https: "max-age=31536000", with
+    /// "; includeSubDomains" and "; preload" behind it where they hold (RFC 6797)
+    #[arg(long, value_name = "VALUE", requires = "listen", value_parser = hsts)]
+    pub(super) hsts: Option<Hsts>,
+
     /// Whether to be unready while the application also answers on other addresses than loopback
     /// [default: true with client certificates, else false]
     ///
@@ -261,6 +273,8 @@ pub(super) enum IdentityArg {
     Xfcc,
     Rfc9440,
     Aws,
+    /// Forwarded (RFC 7239), also where no trusted proxy wrote one
+    Forwarded,
 }
 
 /// Seconds, minutes or an hour.
@@ -286,6 +300,15 @@ pub(super) enum ProxyArg {
     Accept,
     Send,
     SendV1,
+}
+
+fn redirect_status(text: &str) -> Result<RedirectStatus, String> {
+    let code: u16 = text.parse().unwrap_or_default();
+    RedirectStatus::try_from(code).map_err(str::to_owned)
+}
+
+fn hsts(text: &str) -> Result<Hsts, String> {
+    text.parse().map_err(|error: HstsError| error.to_string())
 }
 
 /// A port on localhost, an address in full, or a socket.

@@ -78,8 +78,8 @@ SECRETS
 
 WHAT IS PASSED ON
   HTTP/1.1 and HTTP/2 from clients; HTTP/1.1, HTTP/2 (h2c) or bytes (tcp) to the application.
-  Bodies are streamed. Of upgrades, WebSocket over HTTP/1.1 is passed on; of interim answers,
-  100 Continue. Headers by which a client could pretend to be another are taken out, in any
+  Bodies are streamed. Of upgrades, WebSocket is passed on, over HTTP/2 too (RFC 8441); of interim
+  answers, 100 Continue. Headers by which a client could pretend to be another are taken out, in any
   spelling; X-Forwarded-For, -Proto, -Host and -Port and the identity headers are written anew.
 
   To the next tier requests and answers go as they were written, but for what ends at every hop;

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use http::HeaderValue;
 use lasthop_contract::client_policy::{
     AllowedClients, ClientAuth, ClientEku, CrlExpired, PolicyError,
 };
 use lasthop_contract::exempt_paths::ExemptPaths;
+use lasthop_contract::hsts::Hsts;
 use lasthop_contract::sidecar_config::{
     Clients, IdentityHeader, Protocol, ProxyAccept, ProxyProtocol, Terminate,
 };
@@ -30,6 +32,8 @@ pub(crate) struct TerminatePlan {
     pub(crate) trusted: TrustedProxies,
     pub(crate) identity: Vec<IdentityHeader>,
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// What browsers are told where the application tells them nothing.
+    pub(crate) hsts: Option<HeaderValue>,
 }
 
 /// Who may come in.
@@ -69,6 +73,7 @@ impl Reading<'_> {
             trusted_proxies,
             identity_headers,
             proxy_protocol,
+            hsts,
         } = terminate;
         let application = Target::all(forward);
         self.check_application(&application);
@@ -89,6 +94,7 @@ impl Reading<'_> {
             }
         };
         self.check_proxy_protocol(*proxy_protocol, &trusted, *protocol);
+        let hsts = self.hsts(hsts.as_ref(), *protocol);
         let mut clients = clients.ok()?;
         if let (Some(_), Some(clients)) = (&exempt, &mut clients) {
             // The handshake asks for a certificate and does not insist; requests without one are
@@ -115,7 +121,18 @@ impl Reading<'_> {
             trusted,
             identity,
             proxy_protocol: *proxy_protocol,
+            hsts,
         })
+    }
+
+    fn hsts(&mut self, hsts: Option<&Hsts>, protocol: Protocol) -> Option<HeaderValue> {
+        let hsts = hsts?;
+        if protocol == Protocol::Tcp {
+            (self.report)(
+                "`hsts` is for HTTP, with `protocol: tcp` there are no answers".to_owned(),
+            );
+        }
+        HeaderValue::try_from(hsts.to_string()).ok()
     }
 
     fn check_proxy_protocol(

@@ -61,6 +61,7 @@ fn what_is_unsafe_is_refused() {
         (r#","proxyProtocol":{"send":"v2"}"#, "is for `protocol: tcp`"),
         (r#","protocol":"h2c","proxyProtocol":{"send":"v1"}"#, "is for `protocol: tcp`"),
         (r#","trustedProxies":["10.0.0.0/99"]"#, "trusted-proxies"),
+        (r#","protocol":"tcp","hsts":"max-age=1""#, "`hsts` is for HTTP"),
     ] {
         let faults = faults(&terminate(rest));
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{rest}: {faults:?}");

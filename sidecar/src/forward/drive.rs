@@ -102,6 +102,7 @@ async fn end(near: Arc<Near>) -> End {
             biased;
             () = closing.as_mut() => return End::Goodbye(None),
             why = lost.as_mut() => return End::Cut(why),
+            () = near.flooded() => return End::Cut(Closed::ResetFlood),
             () = sleep(bounds.tick()) => {}
         }
         if let Some(why) = near.holds_up() {
@@ -131,6 +132,7 @@ async fn overdue(near: Arc<Near>) -> Closed {
     loop {
         tokio::select! {
             why = lost.as_mut() => return why,
+            () = near.flooded() => return Closed::ResetFlood,
             () = sleep(bounds.tick()) => {}
         }
         if let Some(why) = near.holds_up() {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::body::{Lease, RequestBody};
 use super::expect::GateKeeper;
 use super::record::Meter;
-use crate::dial::{DialError, Http1};
+use crate::dial::{DialError, Http1, Lent};
 use crate::host;
 use crate::limits;
 use crate::listener::Terminator;
@@ -52,6 +52,8 @@ impl Failure {
             Self::Dial(DialError::Timeout) => "connect_timeout",
             Self::Dial(DialError::Failed(_)) => "connect_failed",
             Self::Dial(DialError::Protocol(_)) | Self::Nonsense => "protocol",
+            Self::Dial(DialError::Full) => "too_many_connections",
+            Self::Dial(DialError::NoStreams) => "no_websocket",
             Self::Broken(_) => "broken",
             Self::ClientBroke => "client_broke",
             Self::Silent => "timeout",
@@ -62,6 +64,8 @@ impl Failure {
         match self {
             Self::Dial(DialError::Timeout) | Self::Silent => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientBroke => StatusCode::BAD_REQUEST,
+            Self::Dial(DialError::Full) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Dial(DialError::NoStreams) => StatusCode::NOT_IMPLEMENTED,
             Self::Dial(_) | Self::Broken(_) | Self::Nonsense => StatusCode::BAD_GATEWAY,
         }
     }
@@ -78,6 +82,12 @@ impl Failure {
             Self::Dial(DialError::Failed(_)) => "the application cannot be connected to",
             Self::Dial(DialError::Protocol(_)) | Self::Nonsense => {
                 "the application did not answer in the protocol that it is said to speak"
+            }
+            Self::Dial(DialError::Full) => {
+                "as many connections to the application are open as there may be; is it slow?"
+            }
+            Self::Dial(DialError::NoStreams) => {
+                "the application takes no WebSocket over HTTP/2 (RFC 8441)"
             }
             Self::Broken(_) => "the application closed the connection before it answered",
             Self::ClientBroke => "the request ended before its end",
@@ -222,8 +232,12 @@ async fn over_http1(
     mut request: Request<RequestBody>,
     meter: &Arc<Meter>,
 ) -> Result<Answer, Failure> {
-    while let Some(mut sender) = terminator.application.take() {
-        let again = repeatable(&request, meter);
+    let application = &terminator.application;
+    loop {
+        let (mut sender, again) = match application.http1().await.map_err(Failure::Dial)? {
+            Lent::Used(sender) => (sender, repeatable(&request, meter)),
+            Lent::New(sender) => return send_new(sender, request, terminator).await,
+        };
         match sender.try_send_request(request).await {
             Ok(response) => return Ok(leased(response, sender, terminator)),
             Err(mut error) => match (error.take_message(), again) {
@@ -231,14 +245,20 @@ async fn over_http1(
                 (Some(unsent), _) => request = unsent,
                 // The application closed as we wrote; asked once more, it does nothing twice.
                 (None, Some(again)) if died(error.error()) => {
-                    request = again;
-                    break;
+                    let sender = application.connect_http1().await.map_err(Failure::Dial)?;
+                    return send_new(sender, again, terminator).await;
                 }
                 (None, _) => return Err(error.into_error().into()),
             },
         }
     }
-    let mut sender = terminator.application.connect_http1().await.map_err(Failure::Dial)?;
+}
+
+async fn send_new(
+    mut sender: Http1,
+    request: Request<RequestBody>,
+    terminator: &Arc<Terminator>,
+) -> Result<Answer, Failure> {
     match sender.try_send_request(request).await {
         Ok(response) => Ok(leased(response, sender, terminator)),
         Err(error) => Err(error.into_error().into()),
@@ -288,21 +308,31 @@ pub(super) fn died(error: &hyper::Error) -> bool {
 
 async fn over_http2(
     terminator: &Arc<Terminator>,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
 ) -> Result<Answer, Failure> {
-    let mut sender = terminator.application.http2().await.map_err(Failure::Dial)?;
-    let unsent = match sender.try_send_request(request).await {
-        Ok(response) => return Ok(Answer { response, lease: None }),
-        Err(mut error) => match error.take_message() {
-            Some(unsent) => unsent,
-            None => return Err(error.into_error().into()),
-        },
-    };
-    terminator.application.retire_http2().await;
-    let mut sender = terminator.application.http2().await.map_err(Failure::Dial)?;
-    match sender.try_send_request(unsent).await {
-        Ok(response) => Ok(Answer { response, lease: None }),
-        Err(error) => Err(error.into_error().into()),
+    let application = &terminator.application;
+    if request.method() == Method::CONNECT {
+        let mut sender = application.connect_stream().await.map_err(Failure::Dial)?;
+        let response = sender.send_request(request).await?;
+        return Ok(Answer { response, lease: None });
+    }
+    let mut repeated = false;
+    loop {
+        let (mut sender, place) = application.http2().await.map_err(Failure::Dial)?;
+        let mut error = match sender.try_send_request(request).await {
+            Ok(response) => {
+                let lease = Some(Lease::shared(Arc::new(place)));
+                return Ok(Answer { response, lease });
+            }
+            Err(error) => error,
+        };
+        // Nothing of it was written.
+        request = match error.take_message() {
+            Some(unsent) if !repeated => unsent,
+            _ => return Err(error.into_error().into()),
+        };
+        repeated = true;
+        application.retire_http2(&place).await;
     }
 }
 

@@ -14,39 +14,47 @@ use lasthop_contract::problem::Code;
 
 use super::headers;
 use super::hop::Hop;
+use super::record::Telling;
 use crate::telemetry::refusals::Verdict;
 
 /// The word of a request that is refused, in log and metric.
 const NOT_EXEMPT: &str = "not_exempt";
 
+/// Whether a request may be passed on.
+pub(super) enum Judgement {
+    Admitted,
+    /// It may not, which was taken down, and should be told so.
+    Refused(Telling),
+}
+
 /// Whether the request may be passed on; if not, that is taken down.
-pub(super) fn admits(hop: &Hop, parts: &Parts, incoming: &Incoming) -> bool {
-    let Some(paths) = hop.restricted_to() else { return true };
+pub(super) fn judge(hop: &Hop, parts: &Parts, incoming: &Incoming) -> Judgement {
+    let Some(paths) = hop.restricted_to() else { return Judgement::Admitted };
     let exempt = match objection(paths, parts) {
-        None if incoming.is_end_stream() => return true,
+        None if incoming.is_end_stream() => return Judgement::Admitted,
         None => "it has a body",
         Some(objection) => objection,
     };
     let code = Code(513).to_string();
     hop.terminator.metrics.refused_request(&code, NOT_EXEMPT);
     let kind = format!("{}:{code}", hop.terminator.name);
-    if let Verdict::Write { suppressed } =
-        hop.near.process.refusals.ask(&kind, std::time::Instant::now())
-    {
-        hop.near
-            .process
-            .log
-            .warn("refused")
-            .fields(&hop.near.fields)
-            .text("code", &code)
-            .text("reason", NOT_EXEMPT)
-            .text("detail", &format!("the client has no certificate, and {exempt}"))
-            .foreign("method", parts.method.as_str())
-            .foreign("path", parts.uri.path())
-            .number("suppressed", suppressed)
-            .write();
-    }
-    false
+    let verdict = hop.near.process.refusals.ask(&kind, std::time::Instant::now());
+    let Verdict::Write { suppressed } = verdict else {
+        return Judgement::Refused(Telling::Counted);
+    };
+    hop.near
+        .process
+        .log
+        .warn("refused")
+        .fields(&hop.near.fields)
+        .text("code", &code)
+        .text("reason", NOT_EXEMPT)
+        .text("detail", &format!("the client has no certificate, and {exempt}"))
+        .foreign("method", parts.method.as_str())
+        .foreign("path", parts.uri.path())
+        .number("suppressed", suppressed)
+        .write();
+    Judgement::Refused(Telling::Each)
 }
 
 /// Headers by which frameworks take another path or method than the request line's, as applications

@@ -41,6 +41,16 @@ pub(crate) struct Origin<'a> {
     pub(crate) port: Option<u16>,
     /// The identity headers of the connection.
     pub(crate) identity: &'a [(HeaderName, HeaderValue)],
+    pub(crate) forwarded: Forwarded,
+}
+
+/// Where the header `Forwarded` (RFC 7239) is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Forwarded {
+    /// Where a trusted proxy wrote one, which is extended.
+    Extended,
+    /// In every request.
+    Always,
 }
 
 /// What a request asked of this hop alone.
@@ -260,15 +270,21 @@ pub(super) fn normal(name: &str) -> String {
     name.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect()
 }
 
-/// What a trusted proxy says of the way. Certificates of the far side are not among it: a proxy
-/// that does not take out such headers hands on what a stranger wrote.
+/// What a trusted proxy says of the way. Certificates and users of the far side are not among it: a
+/// proxy that does not take out such headers hands on what a stranger wrote.
 fn is_kept(name: &str) -> bool {
-    (name.starts_with("x-forwarded-")
-        && !name.starts_with("x-forwarded-client-cert")
-        && !name.starts_with("x-forwarded-tls-client-cert"))
+    let told = name.strip_prefix("x-forwarded-");
+    told.is_some_and(|it| WAY.contains(&it))
         || name == "forwarded"
         || TOLD_ADDRESSES.contains(&name)
 }
+
+/// What stands behind `X-Forwarded-` and tells of the way. Who the user is (`-User`, `-Email`, `-Groups`
+/// and what else there may be) is not among it: balancers hand such headers on as a stranger wrote them.
+const WAY: [&str; 17] = [
+    "by", "for", "host", "hostname", "https", "method", "path", "port", "prefix", "proto",
+    "protocol", "proxy", "query", "scheme", "server", "ssl", "uri",
+];
 
 /// What a trusted proxy wrote and we extend, taken before Connection could name it.
 #[derive(Debug, Default)]
@@ -302,7 +318,7 @@ impl Believed {
         }
         let port = || HeaderValue::from(origin.port.unwrap_or(443));
         headers.insert(X_FORWARDED_PORT, self.port.unwrap_or_else(port));
-        if self.forwarded.is_some() {
+        if self.forwarded.is_some() || origin.forwarded == Forwarded::Always {
             let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
             let mut element = format!("for={node};proto=https");
             let _infallible = write!(element, ";host=\"{}\"", origin.host);

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use lasthop_contract::exempt_paths::ExemptPaths;
+use lasthop_contract::sidecar_config::IdentityHeader;
 use lasthop_contract::text::hex;
 use lasthop_contract::trusted_proxies::Trust;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::headers::Forwarded;
 use super::identity;
 use super::near::{Beginning, Near, Side};
 use crate::admit::Admitted;
@@ -29,6 +31,7 @@ pub(crate) struct Hop {
     access: Access,
     /// The identity headers that every request gets.
     pub(crate) told: Vec<(HeaderName, HeaderValue)>,
+    pub(super) forwarded: Forwarded,
 }
 
 /// What the client may ask for.
@@ -53,6 +56,11 @@ impl Hop {
                 identity::headers(&terminator.identity, &client.certificate, &admitted.chain)
             }
             None => Vec::new(),
+        };
+        let forwarded = if terminator.identity.contains(&IdentityHeader::Forwarded) {
+            Forwarded::Always
+        } else {
+            Forwarded::Extended
         };
         let access = match (&admitted.client, &terminator.exempt) {
             (None, Some(_)) => Access::ExemptPaths,
@@ -82,7 +90,7 @@ impl Hop {
         });
         let near = Arc::new(near);
         let peer = origin.ends.source.ip();
-        let hop = Self { near, terminator, peer, trust, sni, access, told };
+        let hop = Self { near, terminator, peer, trust, sni, access, told, forwarded };
         (hop, stream)
     }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -16,14 +16,15 @@ use lasthop_contract::sidecar_config::Protocol;
 use super::body::{RequestBody, ResponseBody};
 use super::drive::drive;
 use super::exchange::{self, Answer, Failure};
-use super::exempt;
+use super::exempt::{self, Judgement};
 use super::expect::Gate;
 use super::headers::{self, Asked, Origin};
 use super::hop::Hop;
-use super::near::Near;
-use super::record::Record;
+use super::near::{Near, Side};
+use super::record::{Record, Telling};
 use super::upgrade;
 use super::watched::Watched;
+use super::websocket::{self, Verdict, Websocket};
 use super::{Serving, TrackedExecutor};
 use crate::admit::{Admitted, Alpn};
 use crate::host::{self, Said};
@@ -46,7 +47,14 @@ pub(super) fn serve(
             let hop = Arc::clone(&hop);
             // hyper keeps room for it as long as the connection lives; a box is there while there is
             // a request.
-            Box::pin(async move { Ok::<_, Infallible>(answer(hop, request).await) })
+            Box::pin(async move {
+                let mut response = answer(Arc::clone(&hop), request).await;
+                if let Some(hsts) = &hop.terminator.hsts {
+                    let told = response.headers_mut().entry(STRICT_TRANSPORT_SECURITY);
+                    told.or_insert_with(|| hsts.clone());
+                }
+                Ok::<_, Infallible>(response)
+            })
         }
     });
     let near = Arc::clone(&hop.near);
@@ -71,6 +79,9 @@ pub(super) fn h1() -> http1::Builder {
 
 pub(super) fn h2(near: &Near) -> http2::Builder<TrackedExecutor> {
     let mut builder = http2::Builder::new(TrackedExecutor(near.tracker().clone()));
+    if near.side == Side::Terminate {
+        builder.enable_connect_protocol();
+    }
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::H2_STREAMS)
@@ -91,6 +102,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     let asked = match prepare(&hop, &mut parts, &incoming) {
         Ok(asked) => asked,
         Err(bad) => {
+            record.telling(bad.telling);
             let mut response = own(bad.status, bad.text, record);
             if hop.near.protocol == Alpn::Http1 {
                 // Who writes such requests may mean something else by what follows.
@@ -99,8 +111,12 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
             return response;
         }
     };
-    let client = if asked.websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
+    let websocket = asked.websocket;
+    let client = websocket.is_some().then(|| parts.extensions.remove::<OnUpgrade>()).flatten();
     parts.extensions.clear();
+    if let Some(websocket) = &websocket {
+        websocket.ask(&mut parts);
+    }
     let (gate, keeper) = if expects_continue(&parts) && !asked.has_no_body {
         let (gate, keeper) = Gate::new();
         (Some(gate), Some(keeper))
@@ -123,11 +139,15 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     if let Some(keeper) = &keeper {
         keeper.answered();
     }
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return match client {
-            Some(client) => upgrade::tunnel(client, response, lease, record, &hop.near),
-            None => failed(&hop, &Failure::Nonsense, record),
-        };
+    match websocket::verdict(websocket.as_ref(), &response) {
+        Verdict::Answer => {}
+        Verdict::Nonsense => return failed(&hop, &Failure::Nonsense, record),
+        Verdict::Tunnel => {
+            return match client {
+                Some(client) => upgrade::tunnel(client, response, lease, record, &hop.near),
+                None => failed(&hop, &Failure::Nonsense, record),
+            };
+        }
     }
     let (mut parts, incoming) = response.into_parts();
     headers::to_client(&mut parts.headers);
@@ -143,7 +163,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
 
 /// What the way to the application must know besides the request's head.
 struct Prepared {
-    websocket: bool,
+    websocket: Option<Websocket>,
     has_no_body: bool,
 }
 
@@ -151,15 +171,21 @@ struct Prepared {
 struct Bad {
     status: StatusCode,
     text: &'static str,
+    telling: Telling,
 }
 
 /// Makes the head of a request the one that the application reads.
 fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared, Bad> {
-    let bad = |status, text| Bad { status, text };
-    if !exempt::admits(hop, parts, incoming) {
-        return Err(bad(StatusCode::FORBIDDEN, "a client certificate is needed for this"));
+    let bad = |status, text| Bad { status, text, telling: Telling::Each };
+    match exempt::judge(hop, parts, incoming) {
+        Judgement::Admitted => {}
+        Judgement::Refused(telling) => {
+            let text = "a client certificate is needed for this";
+            return Err(Bad { status: StatusCode::FORBIDDEN, text, telling });
+        }
     }
-    if parts.method == Method::CONNECT {
+    let extended = Websocket::extended(parts, hop.terminator.protocol);
+    if parts.method == Method::CONNECT && extended.is_none() {
         return Err(bad(StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"));
     }
     let host = match host::of(parts) {
@@ -178,8 +204,9 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
         }
     };
     let port = host::parse(&host).and_then(|host| host.port);
-    let origin =
-        Origin { peer: hop.peer, trust: hop.trust, host: &host, port, identity: &hop.told };
+    let Hop { peer, trust, told, forwarded, .. } = hop;
+    let (peer, trust, forwarded) = (*peer, *trust, *forwarded);
+    let origin = Origin { peer, trust, host: &host, port, identity: told, forwarded };
     exempt::narrow(hop, &mut parts.headers);
     let (asked, stripped) = headers::to_application(&mut parts.headers, &origin);
     if stripped > 0 {
@@ -190,11 +217,13 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
     }
     let has_no_body = exchange::frame(parts, incoming, &hop.terminator, &host)
         .map_err(|text| bad(StatusCode::BAD_REQUEST, text))?;
-    let websocket = asked.websocket
+    let upgraded = asked.websocket
         && hop.near.protocol == Alpn::Http1
         && hop.terminator.protocol == Protocol::Http
         && parts.method == Method::GET;
-    ask(parts, Asked { websocket, ..asked }, hop.terminator.protocol);
+    let websocket = extended.or_else(|| upgraded.then_some(Websocket::Upgrade));
+    let asked = Asked { websocket: websocket.is_some(), ..asked };
+    ask(parts, asked, hop.terminator.protocol);
     Ok(Prepared { websocket, has_no_body })
 }
 

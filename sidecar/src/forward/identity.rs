@@ -46,6 +46,8 @@ pub(super) fn headers(
                 add("x-amzn-mtls-clientcert-validity", validity(certificate));
                 add("x-amzn-mtls-clientcert-leaf", url_encoded_pem(certificate));
             }
+            // It tells of the way, with or without a certificate; `headers` writes it.
+            IdentityHeader::Forwarded => {}
         }
     }
     headers

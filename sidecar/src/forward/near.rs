@@ -12,6 +12,7 @@ use super::blocks::Seen;
 use super::turns::{Turn, Turns};
 use crate::accept::Seat;
 use crate::admit::Alpn;
+use crate::limits;
 use crate::listener::{Process, Terminator};
 use crate::standing::{self, Standing};
 use crate::telemetry::log::Fields;
@@ -76,6 +77,9 @@ pub(crate) struct Near {
     /// When the head that is being read began, in milliseconds after birth; 0 for none.
     head_began: AtomicU64,
     first: Notify,
+    /// Requests that the client gave up as soon as it had made them.
+    given_up: AtomicU32,
+    flood: Notify,
 }
 
 /// What a connection begins with.
@@ -114,6 +118,8 @@ impl Near {
             requests: AtomicU32::new(0),
             head_began: AtomicU64::new(0),
             first: Notify::new(),
+            given_up: AtomicU32::new(0),
+            flood: Notify::new(),
         }
     }
 
@@ -158,6 +164,20 @@ impl Near {
         if self.requests.fetch_add(1, Ordering::AcqRel) == 0 {
             self.first.notify_waiters();
         }
+    }
+
+    /// The client gave up a request that it had just made (CVE-2023-44487). What it resets before that is
+    /// looked at is counted by the HTTP library, which cannot know of the others.
+    pub(super) fn given_up(&self) {
+        let count = self.given_up.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        if count >= limits::RESETS && count > self.requests() / 2 {
+            self.flood.notify_one();
+        }
+    }
+
+    /// Waits until the client has given up too many.
+    pub(super) async fn flooded(&self) {
+        self.flood.notified().await;
     }
 
     /// A request is over.

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 use super::near::Near;
 use super::turns::Turn;
+use crate::admit::Alpn;
+use crate::limits;
 
 /// One request, from its head to the last byte of its answer.
 #[derive(Debug)]
@@ -23,6 +25,16 @@ pub(super) struct Record {
     meter: Arc<Meter>,
     error: Option<&'static str>,
     outcome: Outcome,
+    telling: Telling,
+}
+
+/// Whether a request has a line of its own in the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Telling {
+    /// As every request has.
+    Each,
+    /// There were so many like it that they are counted; the metrics know each.
+    Counted,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +71,11 @@ impl Meter {
         self.sent.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// Bytes both ways.
+    pub(super) fn bytes(&self) -> u64 {
+        self.received.load(Ordering::Relaxed).wrapping_add(self.sent.load(Ordering::Relaxed))
+    }
+
     /// How long the client has been silent.
     pub(super) fn quiet(&self) -> Duration {
         let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
@@ -84,7 +101,13 @@ impl Record {
             meter: Arc::new(Meter::new(start, near.turn())),
             error: None,
             outcome: Outcome::CutShort,
+            telling: Telling::Each,
         }
+    }
+
+    /// Whether it is written down.
+    pub(super) fn telling(&mut self, telling: Telling) {
+        self.telling = telling;
     }
 
     pub(super) fn meter(&self) -> &Arc<Meter> {
@@ -117,6 +140,12 @@ impl Drop for Record {
         let near = &self.near;
         self.meter.turn.over();
         near.end();
+        if self.outcome == Outcome::CutShort
+            && near.protocol == Alpn::H2
+            && self.start.elapsed() < limits::RESET_SOON
+        {
+            near.given_up();
+        }
         let metrics = &near.metrics;
         let received = self.meter.received.load(Ordering::Relaxed);
         let sent = self.meter.sent.load(Ordering::Relaxed);
@@ -124,6 +153,9 @@ impl Drop for Record {
         metrics.sent.inc_by(sent);
         if let Some((status, duration)) = self.answer {
             metrics.request(status, duration);
+        }
+        if self.telling == Telling::Counted {
+            return;
         }
         let mut line = near
             .process

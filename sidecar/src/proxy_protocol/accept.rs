@@ -9,6 +9,7 @@ use lasthop_contract::sidecar_config::ProxyAccept;
 use lasthop_contract::trusted_proxies::Trust;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{Ends, Malformed, Origin, Parsed, Said, parse};
@@ -68,9 +69,7 @@ pub(crate) async fn origin(
     }
     // There is no certificate before TLS: only the address can be trusted.
     if terminator.trusted.judge(peer.ip(), None) == Trust::Untrusted {
-        let untouched =
-            matches!(timeout(limits::LINGER, stream.peek(&mut [0])).await, Ok(Ok(0) | Err(_)));
-        return Err(if untouched { Failure::Untouched } else { Failure::UntrustedProxy });
+        return Err(Failure::UntrustedProxy);
     }
     match take(stream).await {
         Ok(Said::Client(ends)) => Ok(Origin { ends, proxy: Some(peer) }),
@@ -78,6 +77,16 @@ pub(crate) async fn origin(
         Ok(Said::Nobody) => Ok(own),
         Err(NoHeader::Untouched) => Err(Failure::Untouched),
         Err(reason) => Err(Failure::NoProxyHeader { reason }),
+    }
+}
+
+/// Why `stream`, whose other end may send no header, is turned away: TCP health checks end without a
+/// byte, and are no news. As few are waited for as `places` has permits.
+pub(crate) async fn turned_away(stream: &TcpStream, places: &Semaphore) -> Failure {
+    let Ok(_place) = places.try_acquire() else { return Failure::UntrustedProxy };
+    match timeout(limits::LINGER, stream.peek(&mut [0])).await {
+        Ok(Ok(0) | Err(_)) => Failure::Untouched,
+        Ok(Ok(_)) | Err(_) => Failure::UntrustedProxy,
     }
 }
 
@@ -137,6 +146,19 @@ mod tests {
             server.read_exact(&mut rest).await.unwrap();
             assert_eq!(&rest, b"\x16rest");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_turned_away_is_waited_for_while_there_is_a_place() {
+        let places = Semaphore::new(1);
+        let (mut client, server) = pair().await;
+        client.write_all(b"x").await.unwrap();
+        assert!(matches!(turned_away(&server, &places).await, Failure::UntrustedProxy));
+        let (client, server) = pair().await;
+        drop(client);
+        assert!(matches!(turned_away(&server, &places).await, Failure::Untouched));
+        let _taken = places.acquire().await.unwrap();
+        assert!(matches!(turned_away(&server, &places).await, Failure::UntrustedProxy));
     }
 
     #[tokio::test]

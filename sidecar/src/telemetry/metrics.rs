@@ -341,6 +341,8 @@ pub(crate) enum Closed {
     Stalled,
     /// Its client would not be let in any more.
     RefusedClient,
+    /// The client gave up most of its requests as soon as it had made them.
+    ResetFlood,
 }
 
 impl Closed {
@@ -352,6 +354,7 @@ impl Closed {
             Self::SlowHead => "slow_head",
             Self::Stalled => "stalled",
             Self::RefusedClient => "refused_client",
+            Self::ResetFlood => "reset_flood",
         }
     }
 }

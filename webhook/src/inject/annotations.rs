@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use lasthop_contract::hsts::Hsts;
 use lasthop_contract::near::nearest;
 use lasthop_contract::problem::Code;
 use lasthop_contract::sidecar_config::{
-    IdentityHeader, LogLevel, PlaintextDoor, Protocol, ProxyProtocol, STATUS_PORT, SocketPath,
-    Upstream,
+    IdentityHeader, LogLevel, PlaintextDoor, Protocol, ProxyProtocol, RedirectStatus, STATUS_PORT,
+    SocketPath, Upstream,
 };
 use lasthop_contract::text::escape;
 use serde_json::Value;
@@ -38,6 +39,10 @@ pub struct Request {
     pub upstreams: Vec<Originate>,
     /// A plain HTTP port that redirects to https.
     pub redirect_port: Option<u16>,
+    /// How it says so.
+    pub redirect_status: RedirectStatus,
+    /// Where to: the port on which clients reach https.
+    pub redirect_https_port: u16,
     /// The port of `/livez`, `/readyz`, `/metrics` and the probes.
     pub status_port: u16,
     /// Whether the app is to be on loopback alone.
@@ -65,6 +70,8 @@ pub struct Terminate {
     pub identity_headers: Vec<IdentityHeader>,
     /// Who says before the first byte from where a connection comes.
     pub proxy_protocol: ProxyProtocol,
+    /// What browsers are told where the app tells them nothing.
+    pub hsts: Option<Hsts>,
 }
 
 /// Where an app is.
@@ -170,6 +177,9 @@ pub fn split_port(key: &str) -> (&str, Option<u16>) {
     }
 }
 
+/// The port of https that no URL names (RFC 9110, 4.2.2).
+const HTTPS_PORT: u16 = 443;
+
 /// Parses the annotations of `pod`. There is no request where an objection blocks it.
 pub fn read(pod: &Object) -> (Option<Request>, Vec<Objection>) {
     let mut reader = Reader { written: BTreeMap::new(), objections: Vec::new() };
@@ -182,8 +192,15 @@ pub fn read(pod: &Object) -> (Option<Request>, Vec<Objection>) {
     if pairs.is_empty() && !reader.only_originates() {
         reader.require_tls_secret(None);
     }
+    reader.check_redirect();
     let request = Request {
         redirect_port: reader.get(name::REDIRECT_PORT, None, values::port),
+        redirect_status: reader
+            .get(name::REDIRECT_STATUS, None, values::redirect_status)
+            .unwrap_or_default(),
+        redirect_https_port: reader
+            .get(name::REDIRECT_HTTPS_PORT, None, values::port)
+            .unwrap_or(HTTPS_PORT),
         status_port: reader.get(name::STATUS_PORT, None, values::port).unwrap_or(STATUS_PORT),
         plaintext_door: reader.plaintext_door(&listeners),
         knobs: reader.knobs(),
@@ -369,7 +386,11 @@ pub(super) fn check_value(annotation: &str, value: &str) -> Vec<Wrong> {
         name::CLIENT_CRL_EXPIRED => wrongs(values::crl_expired(value)),
         name::TRUSTED_PROXIES => wrongs(values::trusted_proxies(value)),
         name::IDENTITY_HEADERS => wrongs(values::identity_headers(value)),
-        name::REDIRECT_PORT | name::STATUS_PORT => wrongs(values::port(value)),
+        name::REDIRECT_PORT | name::REDIRECT_HTTPS_PORT | name::STATUS_PORT => {
+            wrongs(values::port(value))
+        }
+        name::REDIRECT_STATUS => wrongs(values::redirect_status(value)),
+        name::HSTS => wrongs(values::hsts(value)),
         name::MISSING_SECRET => wrongs(values::enforcement(value)),
         name::SIDECAR_IMAGE => wrongs(values::image(value)),
         name::SIDECAR_IMAGE_PULL_POLICY => wrongs(values::pull_policy(value)),

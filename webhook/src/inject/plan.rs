@@ -192,6 +192,8 @@ fn configuration(request: &Request, probes: &[Probe], house: House<'_>) -> Sidec
         listeners: _,
         upstreams: _,
         redirect_port: _,
+        redirect_status: _,
+        redirect_https_port: _,
         status_port,
         plaintext_door,
         knobs,
@@ -215,11 +217,18 @@ fn configuration(request: &Request, probes: &[Probe], house: House<'_>) -> Sidec
 
 /// The listeners of the document that tells a sidecar everything: what `request` asks for.
 pub fn listeners(request: &Request) -> Vec<Listener> {
-    let Request { listeners, upstreams, redirect_port, .. } = request;
+    let Request {
+        listeners, upstreams, redirect_port, redirect_status, redirect_https_port, ..
+    } = request;
     let terminate = listeners.iter().map(|listener| Listener::Terminate(terminate(listener)));
     let originate = upstreams.iter().map(|upstream| Listener::Originate(originate(upstream)));
     let redirect = redirect_port
-        .map(|port| Listener::Redirect(Redirect { listen: everywhere(port), https_port: 443 }));
+        .map(|port| Redirect {
+            listen: everywhere(port),
+            https_port: *redirect_https_port,
+            status: *redirect_status,
+        })
+        .map(Listener::Redirect);
     terminate.chain(originate).chain(redirect).collect()
 }
 
@@ -238,6 +247,7 @@ fn terminate(listener: &Terminate) -> sidecar_config::Terminate {
         trusted_proxies,
         identity_headers,
         proxy_protocol,
+        hsts,
     } = listener;
     let tls = |name: &String| Mount::Tls(name.clone()).directory();
     sidecar_config::Terminate {
@@ -252,6 +262,7 @@ fn terminate(listener: &Terminate) -> sidecar_config::Terminate {
         trusted_proxies: trusted_proxies.clone(),
         identity_headers: identity_headers.clone(),
         proxy_protocol: *proxy_protocol,
+        hsts: hsts.clone(),
     }
 }
 

@@ -115,6 +115,7 @@ fn annotations() -> impl Strategy<Value = Vec<(String, String)>> {
         choose("ports", vec!["8443:8080", "8443:8080,9443:9090", "8444:80"]),
         choose("tls-secret", vec!["web-tls", "web-tls,b.c", "x,y"]),
         choose("redirect-port", vec!["8081", "8085"]),
+        choose("hsts", vec!["max-age=60", "max-age=31536000; includeSubDomains"]),
         choose("protocol", vec!["h2c", "http"]),
         choose("sidecar-native", vec!["true", "false"]),
         choose("sidecar-memory-request", vec!["16Mi", "1Gi"]),
@@ -122,13 +123,13 @@ fn annotations() -> impl Strategy<Value = Vec<(String, String)>> {
         choose("upstreams", vec!["9001=https://a:443", "9002=tls://b:1,9003=tls://[::1]:2"]),
         ca,
     )
-        .prop_map(|(a, b, c, d, e, f, g, h, ca)| {
+        .prop_map(|(a, b, c, hsts, d, e, f, g, h, ca)| {
             let identity = h.is_some().then(|| {
                 let ca = [("upstream-ca-secret", "ca"), ("upstream-client-secret", "web-tls")];
                 ca.map(|(key, value)| (format!("lasthop.dev/{key}"), value.to_owned()))
             });
             let identity = identity.into_iter().flatten();
-            [a, b, c, d, e, f, g, h].into_iter().flatten().chain(ca).chain(identity).collect()
+            [a, b, c, hsts, d, e, f, g, h].into_iter().flatten().chain(ca).chain(identity).collect()
         })
 }
 

@@ -213,7 +213,7 @@ pub const TABLE: &[Annotation] = &[
         name: name::IDENTITY_HEADERS,
         default: "`xfcc`; nothing with `tcp`",
         meaning: "what the app is told of the client: `none`, or some of `xfcc` (X-Forwarded-Client-Cert), `rfc9440` \
-                  (Client-Cert) and `aws` (X-Amzn-Mtls-*)",
+                  (Client-Cert), `aws` (X-Amzn-Mtls-*) and `forwarded` (Forwarded, RFC 7239)",
         example: "xfcc,rfc9440",
         level: Level::Listener,
         support: Support::Served,
@@ -233,6 +233,31 @@ pub const TABLE: &[Annotation] = &[
         meaning: "a plain HTTP port that redirects to https on the same host",
         example: "8081",
         level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::REDIRECT_STATUS,
+        default: "308",
+        meaning: "the status of that redirect: `301`, `302`, `307` or `308`",
+        example: "302",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::REDIRECT_HTTPS_PORT,
+        default: "443",
+        meaning: "the port that the redirect leads to, on which browsers reach https",
+        example: "8443",
+        level: Level::Pod,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::HSTS,
+        default: "–",
+        meaning: "the `Strict-Transport-Security` of answers in which the app writes none: `max-age=SECONDS`, \
+                  `includeSubDomains`, `preload`",
+        example: "max-age=31536000; includeSubDomains",
+        level: Level::Listener,
         support: Support::Served,
     },
     Annotation {

@@ -9,6 +9,7 @@ use crate::finding::Scope;
 
 mod beside;
 mod doors;
+mod redirects;
 
 /// A pod as a person writes it, with these annotations beside `lasthop.dev/inject`.
 fn pod(annotations: &Value) -> Object {

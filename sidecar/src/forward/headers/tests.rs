@@ -11,7 +11,8 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
 
 fn origin(trust: Trust) -> Origin<'static> {
     let peer = "192.0.2.7".parse().unwrap();
-    Origin { peer, trust, host: "app.example.com", port: None, identity: &[] }
+    let forwarded = Forwarded::Extended;
+    Origin { peer, trust, host: "app.example.com", port: None, identity: &[], forwarded }
 }
 
 fn value<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
@@ -201,8 +202,27 @@ fn what_a_trusted_proxy_says_is_kept_and_extended() {
 }
 
 #[test]
-fn even_a_trusted_proxy_does_not_hand_on_certificates() {
+fn forwarded_is_written_where_somebody_wants_it() {
+    for (trust, expected) in [
+        (Trust::Untrusted, "for=192.0.2.7;proto=https;host=\"app.example.com\""),
+        (Trust::Trusted, "for=203.0.113.9, for=192.0.2.7;proto=https;host=\"app.example.com\""),
+    ] {
+        let mut headers = map(&[("Forwarded", "for=203.0.113.9")]);
+        let origin = Origin { forwarded: Forwarded::Always, ..origin(trust) };
+        let _asked = to_application(&mut headers, &origin);
+        assert_eq!(value(&headers, "forwarded"), expected);
+        assert_eq!(headers.get_all("forwarded").iter().count(), 1);
+    }
+}
+
+#[test]
+fn even_a_trusted_proxy_does_not_hand_on_certificates_and_users() {
     let mut headers = map(&[
+        ("X-Forwarded-User", "forged"),
+        ("X-Forwarded-Email", "forged"),
+        ("X-Forwarded-Groups", "forged"),
+        ("X-Forwarded-Preferred-Username", "forged"),
+        ("X-Forwarded-Access-Token", "forged"),
         ("X-Forwarded-Client-Cert", "Hash=forged"),
         ("X-Forwarded-Tls-Client-Cert", "forged"),
         ("Ssl-Client-Verify", "forged"),
@@ -215,7 +235,7 @@ fn even_a_trusted_proxy_does_not_hand_on_certificates() {
         ("Proxy", "http://forged"),
     ]);
     let (_, stripped) = to_application(&mut headers, &origin(Trust::Trusted));
-    assert_eq!(stripped, 10);
+    assert_eq!(stripped, 15);
     assert!(!format!("{headers:?}").contains("forged"));
 }
 

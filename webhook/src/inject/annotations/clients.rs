@@ -232,7 +232,7 @@ impl Reader<'_> {
     }
 
     /// Bytes have no headers and no paths.
-    fn check_headers(&mut self, held: Held<'_>, port: Option<u16>, what: &str) {
+    pub(super) fn check_headers(&mut self, held: Held<'_>, port: Option<u16>, what: &str) {
         if self.is_excepted(name::PROTOCOL, held, port) {
             return;
         }

@@ -1,6 +1,7 @@
 //! The terminating listeners: which there are, and where the application is behind each.
 
 use lasthop_contract::annotation as name;
+use lasthop_contract::hsts::Hsts;
 use lasthop_contract::sidecar_config::{
     LISTEN_PORT, PlaintextDoor, Protocol, ProxyAccept, ProxyProtocol,
 };
@@ -18,7 +19,14 @@ impl Reader<'_> {
         let terminates = |base: &str| {
             let is_about_listeners =
                 table::find(base).is_some_and(|it| it.level == Level::Listener);
-            is_about_listeners || [name::PORTS, name::REDIRECT_PORT].contains(&base)
+            is_about_listeners
+                || [
+                    name::PORTS,
+                    name::REDIRECT_PORT,
+                    name::REDIRECT_STATUS,
+                    name::REDIRECT_HTTPS_PORT,
+                ]
+                .contains(&base)
         };
         let mut written = self.written.keys().map(|(base, _)| *base);
         written.clone().any(|base| base == name::UPSTREAMS) && !written.any(terminates)
@@ -107,6 +115,7 @@ impl Reader<'_> {
         let proxy_protocol = self.proxy_protocol(port, protocol);
         let trusted_proxies = self.trusted_proxies(port, protocol, proxy_protocol);
         let identity_headers = self.identity_headers(port, protocol);
+        let hsts = self.hsts(port, protocol);
         let tls_secrets = self.get(name::TLS_SECRET, port, values::secret_names)?;
         Some(Terminate {
             listen: pair.listen,
@@ -117,6 +126,7 @@ impl Reader<'_> {
             trusted_proxies,
             identity_headers,
             proxy_protocol,
+            hsts,
         })
     }
 
@@ -146,6 +156,34 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// Objects to what is said of a redirect that there is none of.
+    pub(super) fn check_redirect(&mut self) {
+        if self.held(name::REDIRECT_PORT, None).is_some() {
+            return;
+        }
+        for base in [name::REDIRECT_STATUS, name::REDIRECT_HTTPS_PORT] {
+            if self.held(base, None).is_some() {
+                let message = format!("`{base}` is about a redirect, and there is none");
+                let help = format!(
+                    "name the port on which plain HTTP comes in: `{}: \"8081\"`",
+                    name::REDIRECT_PORT
+                );
+                self.object(code::CONFLICT, base, message, help);
+            }
+        }
+    }
+
+    /// What browsers are told, where there are answers.
+    fn hsts(&mut self, port: Option<u16>, protocol: Protocol) -> Option<Hsts> {
+        let held = self.held(name::HSTS, port)?;
+        let hsts = values::hsts(held.value).ok()?;
+        if protocol == Protocol::Tcp {
+            self.check_headers(held, port, "headers");
+            return None;
+        }
+        Some(hsts)
     }
 
     /// Unless somebody says so: an app behind client authentication is to have no door beside it.

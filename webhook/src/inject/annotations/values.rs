@@ -12,7 +12,9 @@ use crate::inject::quantity::Quantity;
 mod listener;
 mod upstream;
 
-pub(crate) use listener::{app_socket, exempt_paths, proxy_protocol, require_loopback};
+pub(crate) use listener::{
+    app_socket, exempt_paths, hsts, proxy_protocol, redirect_status, require_loopback,
+};
 pub(crate) use upstream::{server_names, sni, upstreams};
 
 /// What is wrong with a value.
@@ -369,6 +371,7 @@ pub(crate) fn identity_headers(value: &str) -> Result<Vec<IdentityHeader>, Vec<W
         ("xfcc", Some(IdentityHeader::Xfcc)),
         ("rfc9440", Some(IdentityHeader::Rfc9440)),
         ("aws", Some(IdentityHeader::Aws)),
+        ("forwarded", Some(IdentityHeader::Forwarded)),
     ];
     let mut headers = Vec::new();
     let mut wrongs = Vec::new();
@@ -482,6 +485,7 @@ mod tests {
             identity_headers("aws,xfcc,xfcc"),
             Ok(vec![IdentityHeader::Xfcc, IdentityHeader::Aws])
         );
+        assert_eq!(identity_headers("forwarded"), Ok(vec![IdentityHeader::Forwarded]));
         assert!(identity_headers("none,xfcc").is_err());
         assert!(identity_headers("").is_err());
     }

@@ -2,8 +2,9 @@
 //! need no certificate.
 
 use lasthop_contract::exempt_paths::ExemptPaths;
+use lasthop_contract::hsts::{Hsts, HstsError};
 use lasthop_contract::sidecar_config::{
-    PlaintextDoor, ProxyAccept, ProxyProtocol, ProxyVersion, SocketPath,
+    PlaintextDoor, ProxyAccept, ProxyProtocol, ProxyVersion, RedirectStatus, SocketPath,
 };
 
 use super::{Wrong, entries, expect_at_most, word};
@@ -15,6 +16,17 @@ const MOST_WAYS: usize = 4;
 /// Whether the pod is unready while the app's port answers beside the sidecar.
 pub(crate) fn require_loopback(value: &str) -> Result<PlaintextDoor, Vec<Wrong>> {
     word(value, &[("true", PlaintextDoor::NotReady), ("false", PlaintextDoor::Told)])
+}
+
+/// The status of a redirect.
+pub(crate) fn redirect_status(value: &str) -> Result<RedirectStatus, Vec<Wrong>> {
+    let codes = RedirectStatus::ALL.map(|it| (it.code().to_string(), it));
+    word(value, &codes.each_ref().map(|(code, status)| (code.as_str(), *status)))
+}
+
+/// A value of `Strict-Transport-Security`.
+pub(crate) fn hsts(value: &str) -> Result<Hsts, Vec<Wrong>> {
+    value.parse().map_err(|error: HstsError| Wrong::value(value, error.to_string()))
 }
 
 /// `off`, or `accept` and `send`.

@@ -1,0 +1,177 @@
+//! WebSocket over HTTP/2 (RFC 8441), with a client and a server of another make.
+
+use std::net::{SocketAddr, TcpListener};
+
+use lasthop_tests::app::App;
+use lasthop_tests::frames::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
+use lasthop_tests::pki::Pki;
+use lasthop_tests::process::{Program, Running};
+use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
+use lasthop_tests::suite;
+
+struct Scene {
+    pki: Pki,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { pki: Pki::new() }
+    }
+
+    fn before(&self, application: SocketAddr) -> Setup {
+        let server = self.pki.authority("server-ca").leaf().dns(HOST).issue();
+        Sidecar::before(application).serving(&server)
+    }
+
+    /// What a client prints that asks for `protocol` at `path` and says `texts`.
+    fn ask(&self, sidecar: &Sidecar, protocol: &str, path: &str, texts: &[&str]) -> String {
+        let program = suite::program("h2websocket").expect("it was there a moment ago");
+        let ran = Program::at(program)
+            .args(["-at", &sidecar.tls.to_string(), "-protocol", protocol, "-ca"])
+            .arg(self.pki.authority("server-ca").root_file())
+            .arg(format!("https://{HOST}{path}"))
+            .args(texts)
+            .run();
+        assert!(ran.status.success(), "{ran}");
+        ran.stdout
+    }
+}
+
+/// An application of another make that takes WebSocket over HTTP/2.
+fn go_app() -> Option<(SocketAddr, Running)> {
+    let program = suite::program("h2websocket")?;
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let running = Program::at(program)
+        .args(["-serve", &address.to_string()])
+        .env("GODEBUG", "http2xconnect=1")
+        .start();
+    Some((address, running))
+}
+
+fn block(protocol: &str, path: &str) -> Vec<u8> {
+    frames::block(&[
+        (":method", "CONNECT"),
+        (":protocol", protocol),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", path),
+        ("sec-websocket-version", "13"),
+    ])
+}
+
+#[test]
+fn a_websocket_over_http2_reaches_an_application_of_http1() {
+    if suite::program("h2websocket").is_none() {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let mut sidecar = scene.before(app.address()).start();
+    let long = "x".repeat(50_000);
+    let said = scene.ask(&sidecar, "websocket", "/ws", &["hello", &long, "again"]);
+    let expected =
+        format!("status 200\n0x81 hello\n0x81 {long}\n0x81 again\n0x88, then 0 bytes, <nil>\n");
+    assert_eq!(said, expected);
+    let line = sidecar.process.wait_for_log(|line| line["path"] == "/ws");
+    assert_eq!((&line["method"], &line["http"]), (&"CONNECT".into(), &"2".into()), "{line}");
+    assert_eq!((&line["status"], &line["error"]), (&200.into(), &serde_json::Value::Null));
+    assert!(line["received"].as_u64().unwrap() > 50_000, "{line}");
+    assert!(line["sent"].as_u64().unwrap() > 50_000, "{line}");
+}
+
+#[test]
+fn a_websocket_over_http2_reaches_an_application_of_http2_that_offers_it() {
+    let Some((address, _app)) = go_app() else { return };
+    let scene = Scene::new();
+    let mut sidecar = scene.before(address).option("--protocol", "h2c").start();
+    sidecar
+        .wait_until("the application listens", |_| std::net::TcpStream::connect(address).is_ok());
+    for _ in 0..2 {
+        let said = scene.ask(&sidecar, "websocket", "/", &["hello", "again"]);
+        let expected = "status 200\n0x81 hello\n0x81 again\n0x88, then 0 bytes, <nil>\n";
+        assert_eq!(said, expected);
+    }
+}
+
+#[test]
+fn an_application_of_http2_that_does_not_offer_it_is_not_asked() {
+    if suite::program("h2websocket").is_none() {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let sidecar = scene.before(app.address()).option("--protocol", "h2c").start();
+    let said = scene.ask(&sidecar, "websocket", "/ws", &[]);
+    assert!(
+        said.starts_with("status 501\n") && said.contains("no WebSocket over HTTP/2"),
+        "{said}"
+    );
+    assert!(sidecar.metric("lasthop_application_failures_total", &["no_websocket"]) > 0.5);
+}
+
+#[test]
+fn what_is_no_websocket_is_no_tunnel() {
+    if suite::program("h2websocket").is_none() {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let mut sidecar = scene.before(app.address()).start();
+    // Other protocols would be tunnels in which nobody takes headers out.
+    for protocol in ["connect-udp", "connect-ip", "WebSocket", "h2c"] {
+        let said = scene.ask(&sidecar, protocol, "/ws", &[]);
+        assert!(said.starts_with("status 501\n"), "{protocol}: {said}");
+    }
+    assert_eq!(scene.ask(&sidecar, "websocket", "/status/403", &[]), "status 403\n");
+    // Success would be a tunnel to the client, and is none here.
+    for path in ["/status/200", "/status/204", "/bytes/100"] {
+        let said = scene.ask(&sidecar, "websocket", path, &[]);
+        assert!(said.starts_with("status 502\n"), "{path}: {said}");
+    }
+    let line = sidecar.process.wait_for_log(|line| line["path"] == "/bytes/100");
+    assert_eq!(line["status"], 502, "{line}");
+}
+
+#[test]
+fn a_websocket_over_http2_needs_the_certificate_that_every_request_needs() {
+    if suite::program("h2websocket").is_none() {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let clients = scene.pki.authority("clients-ca");
+    let sidecar = scene
+        .before(app.address())
+        .clients(&clients, "dns:alb.example")
+        .option("--client-auth-exempt-paths", "/ws")
+        .start();
+    let said = scene.ask(&sidecar, "websocket", "/ws", &["hello"]);
+    assert!(said.starts_with("status 403\n"), "{said}");
+}
+
+#[test]
+fn streams_that_are_reset_leave_no_connection_behind() {
+    let app = App::start();
+    let scene = Scene::new();
+    let mut sidecar = scene.before(app.address()).start();
+    let mut client = sidecar.connect_h2();
+    client.send(frames::preface()).unwrap();
+    let streams = || (1..200_u32).step_by(2);
+    for stream in streams() {
+        let asked = frames::frame(HEADERS, END_HEADERS, stream, &block("websocket", "/ws"));
+        client.send(asked).unwrap();
+    }
+    let made = |it: &Sidecar| it.metric("lasthop_application_connections_total", &[]);
+    sidecar.wait_until("all have one", |it| made(it) > 99.5);
+    // CANCEL
+    for stream in streams() {
+        client.send(frames::frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())).unwrap();
+    }
+    let ended = |it: &Sidecar| it.process.lines().iter().filter(|it| it.contains("/ws")).count();
+    sidecar.wait_until("all are over", |it| ended(it) == 100);
+    // The connection that they were on is as good as before.
+    client
+        .send(frames::frame(HEADERS, END_HEADERS | END_STREAM, 201, &frames::get(HOST, "/bytes/7")))
+        .unwrap();
+    sidecar.process.wait_for_log(|line| line["path"] == "/bytes/7" && line["status"] == 200);
+}
