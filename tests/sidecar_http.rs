@@ -6,6 +6,7 @@ mod sidecar_http {
     mod application;
     mod meaning;
     mod other;
+    mod refused;
     mod scene;
     mod told;
     mod whole;

@@ -48,17 +48,6 @@ fn go_app() -> Option<(SocketAddr, Running)> {
     Some((address, running))
 }
 
-fn block(protocol: &str, path: &str) -> Vec<u8> {
-    frames::block(&[
-        (":method", "CONNECT"),
-        (":protocol", protocol),
-        (":scheme", "https"),
-        (":authority", HOST),
-        (":path", path),
-        ("sec-websocket-version", "13"),
-    ])
-}
-
 #[test]
 fn a_websocket_over_http2_reaches_an_application_of_http1() {
     if suite::program("h2websocket").is_none() {
@@ -67,16 +56,18 @@ fn a_websocket_over_http2_reaches_an_application_of_http1() {
     let app = App::start();
     let scene = Scene::new();
     let mut sidecar = scene.before(app.address()).start();
-    let long = "x".repeat(50_000);
-    let said = scene.ask(&sidecar, "websocket", "/ws", &["hello", &long, "again"]);
-    let expected =
-        format!("status 200\n0x81 hello\n0x81 {long}\n0x81 again\n0x88, then 0 bytes, <nil>\n");
-    assert_eq!(said, expected);
+    // More than a stream's window, both ways.
+    let long = "x".repeat(100_000);
+    let texts = [&["hello"][..], &[long.as_str(); 8], &["again"]].concat();
+    let said = scene.ask(&sidecar, "websocket", "/ws", &texts);
+    let echoes: Vec<String> = texts.iter().map(|text| format!("0x81 {text}\n")).collect();
+    let echoes = echoes.concat();
+    assert_eq!(said, format!("status 200\n{echoes}0x88, then 0 bytes, <nil>\n"));
     let line = sidecar.process.wait_for_log(|line| line["path"] == "/ws");
     assert_eq!((&line["method"], &line["http"]), (&"CONNECT".into(), &"2".into()), "{line}");
     assert_eq!((&line["status"], &line["error"]), (&200.into(), &serde_json::Value::Null));
-    assert!(line["received"].as_u64().unwrap() > 50_000, "{line}");
-    assert!(line["sent"].as_u64().unwrap() > 50_000, "{line}");
+    assert!(line["received"].as_u64().unwrap() > 800_000, "{line}");
+    assert!(line["sent"].as_u64().unwrap() > 800_000, "{line}");
 }
 
 #[test]
@@ -158,7 +149,8 @@ fn streams_that_are_reset_leave_no_connection_behind() {
     client.send(frames::preface()).unwrap();
     let streams = || (1..200_u32).step_by(2);
     for stream in streams() {
-        let asked = frames::frame(HEADERS, END_HEADERS, stream, &block("websocket", "/ws"));
+        let asked =
+            frames::frame(HEADERS, END_HEADERS, stream, &frames::connect("websocket", HOST, "/ws"));
         client.send(asked).unwrap();
     }
     let made = |it: &Sidecar| it.metric("lasthop_application_connections_total", &[]);

@@ -117,10 +117,10 @@ impl Application {
         }
     }
 
-    /// A new connection, for bytes, and its place among all.
-    pub(crate) async fn connect(&self) -> Result<(Stream, OwnedSemaphorePermit), DialError> {
+    /// A new connection, for bytes.
+    pub(crate) async fn connect(&self) -> Result<Stream, DialError> {
         let place = self.place(Crowd::Wait).await?;
-        Ok((self.reach().await?, place))
+        self.reach(place).await
     }
 
     async fn place(&self, crowd: Crowd) -> Result<OwnedSemaphorePermit, DialError> {
@@ -135,7 +135,7 @@ impl Application {
         .ok_or(DialError::Full)
     }
 
-    async fn reach(&self) -> Result<Stream, DialError> {
+    async fn reach(&self, place: OwnedSemaphorePermit) -> Result<Stream, DialError> {
         let mut last = DialError::Refused;
         let count = self.targets.len();
         let first = self.preferred.load(Ordering::Relaxed);
@@ -143,10 +143,10 @@ impl Application {
             let index = (first + offset) % count;
             let Some(target) = self.targets.get(index) else { continue };
             match timeout(limits::CONNECT, target.connect()).await {
-                Ok(Ok(stream)) => {
+                Ok(Ok(socket)) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     self.metrics.application_connections.inc();
-                    return Ok(stream);
+                    return Ok(Stream::new(socket, place));
                 }
                 // A socket that nobody has made yet has no listener either.
                 Ok(Err(error))
@@ -232,7 +232,7 @@ impl Application {
     }
 
     async fn connect_at(&self, place: OwnedSemaphorePermit) -> Result<Http1, DialError> {
-        let stream = self.reach().await?;
+        let stream = self.reach(place).await?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HEAD_BYTES)
             .max_header_size(limits::HEAD_BYTES)
@@ -242,7 +242,6 @@ impl Application {
         self.tracker.spawn(async move {
             // What goes wrong on it is told to the request that is on it.
             let _told = connection.with_upgrades().await;
-            drop(place);
         });
         Ok(sender)
     }
@@ -281,7 +280,7 @@ impl Application {
 
     async fn connect_http2(&self, crowd: Crowd) -> Result<(Http2, Arc<Offer>), DialError> {
         let place = self.place(crowd).await?;
-        let (stream, offer) = Overheard::new(self.reach().await?);
+        let (stream, offer) = Overheard::new(self.reach(place).await?);
         let executor = TrackedExecutor(self.tracker.clone());
         let (sender, connection) = hyper::client::conn::http2::Builder::new(executor)
             .timer(TokioTimer::new())
@@ -295,7 +294,6 @@ impl Application {
             .map_err(DialError::Protocol)?;
         self.tracker.spawn(async move {
             let _told = connection.await;
-            drop(place);
         });
         Ok((sender, offer))
     }
@@ -409,10 +407,7 @@ mod tests {
         let open = server(100).await;
         let application = application(vec![closed, open]);
         for _ in 0..2 {
-            let (Stream::Tcp(stream), _place) = application.connect().await.unwrap() else {
-                panic!("no TCP")
-            };
-            assert_eq!(stream.peer_addr().unwrap(), open);
+            assert_eq!(application.connect().await.unwrap().peer(), Some(open));
             assert_eq!(application.preferred.load(Ordering::Relaxed), 1);
         }
     }

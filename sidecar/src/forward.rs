@@ -24,6 +24,7 @@ mod identity;
 mod near;
 mod outward;
 mod record;
+mod refused;
 mod tcp;
 mod turns;
 mod upgrade;

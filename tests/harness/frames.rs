@@ -37,6 +37,18 @@ pub fn get(host: &str, path: &str) -> Vec<u8> {
     block(&[(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", path)])
 }
 
+/// The header block of an extended CONNECT for `protocol` (RFC 8441, 4).
+pub fn connect(protocol: &str, host: &str, path: &str) -> Vec<u8> {
+    block(&[
+        (":method", "CONNECT"),
+        (":protocol", protocol),
+        (":scheme", "https"),
+        (":authority", host),
+        (":path", path),
+        ("sec-websocket-version", "13"),
+    ])
+}
+
 /// The kinds of the frames in `bytes`, in order.
 pub fn kinds(mut bytes: &[u8]) -> Vec<u8> {
     let mut kinds = Vec::new();

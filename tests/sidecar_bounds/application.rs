@@ -1,7 +1,8 @@
 //! Connections to the application.
 
 use lasthop_tests::app::App;
-use lasthop_tests::frames;
+use lasthop_tests::frames::{self, END_HEADERS, HEADERS};
+use lasthop_tests::sidecar::HOST;
 
 use super::{Scene, answered, gets, made};
 
@@ -47,4 +48,23 @@ fn an_application_of_http2_gets_as_many_connections_as_its_streams_call_for() {
     client.send(gets((421..441).step_by(2), "/delay/0.1")).unwrap();
     sidecar.wait_until("few share one again", |it| answered(it, 200) == 220);
     assert!((made(&sidecar) - 2.0).abs() < 0.5, "{}", made(&sidecar));
+}
+
+#[test]
+fn a_websocket_has_its_connection_to_the_application_until_it_ends() {
+    let app = App::start();
+    let scene = Scene::new();
+    let mut sidecar = scene.before(app.address()).option("--max-connections", "2").start();
+    let mut client = sidecar.connect_h2();
+    client.send(frames::preface()).unwrap();
+    let asked = frames::connect("websocket", HOST, "/ws");
+    for stream in [1, 3, 5] {
+        client.send(frames::frame(HEADERS, END_HEADERS, stream, &asked)).unwrap();
+    }
+    sidecar.wait_until("the third has none", |it| answered(it, 503) == 1);
+    drop(client);
+    sidecar.wait_until("the others ended", |it| answered(it, 200) == 2);
+    let mut client = sidecar.connect_h2();
+    client.send([frames::preface(), gets((1..5).step_by(2), "/delay/0.5")].concat()).unwrap();
+    sidecar.wait_until("there is room again", |it| answered(it, 200) == 4);
 }

@@ -1,6 +1,9 @@
 //! Frames and requests that cost their sender nothing.
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
 
 use lasthop_tests::app::App;
 use lasthop_tests::frames::{
@@ -162,4 +165,29 @@ fn who_asks_for_what_takes_a_certificate_does_not_fill_the_log() {
     sidecar.wait_until("the next one is answered", |it| answered(it, 204) == 1);
     let written = answered(&sidecar, 403);
     assert!((20..100).contains(&written), "{written} lines");
+}
+
+#[test]
+fn a_first_message_without_end_ends_its_connection() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let mut sidecar = scene.before(app.address()).start();
+    // A ClientHello that says it has 16 MiB, in records as long as records are and as short.
+    let hello = [&[1, 0xff, 0xff, 0xff, 3, 3][..], &[0; 16_000]].concat();
+    for size in [16_000, 1] {
+        let record = |part: &[u8]| {
+            let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+            [&[22, 3, 1][..], &length, part].concat()
+        };
+        let records: Vec<u8> = hello.chunks(size).flat_map(record).collect();
+        let mut stream = TcpStream::connect(sidecar.tls).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+        let endless = (0..1_000).all(|_| stream.write_all(&records).is_ok());
+        assert!(!endless, "16 MB of it were taken");
+        sidecar.expect_refusal("LH528");
+    }
+    serves(&sidecar);
 }

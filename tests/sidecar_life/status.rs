@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use lasthop_tests::document::{self, terminate};
 use lasthop_tests::skip;
+use serde_json::json;
 
 use super::scene::Scene;
 
@@ -71,6 +73,32 @@ fn who_holds_connections_to_the_status_listener_keeps_no_probe_out() {
     }
     for _ in 0..10 {
         sidecar.ask("/readyz").option("--max-time", "1").run().expect(200);
+    }
+}
+
+#[test]
+fn probes_that_wait_for_the_application_keep_no_other_out() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let slow = json!({
+        "path": "/probes/web/slow",
+        "action": { "httpGet": { "port": scene.app.port(), "path": "/delay/50" } },
+        "timeoutSeconds": 55,
+    });
+    let listeners = json!([terminate(scene.app.port(), json!({}))]);
+    let document = json!({ "listeners": listeners, "probes": [slow] });
+    let sidecar = document::described(&document).serving(&scene.server()).start();
+    let mut held = Vec::new();
+    for number in 0..300_u16 {
+        let from = [127, 0, 1, u8::try_from(number / 15).unwrap()];
+        let mut stream = connect_from(from, sidecar.status).unwrap();
+        stream.write_all(b"GET /probes/web/slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        held.push(stream);
+    }
+    for path in ["/livez", "/readyz", "/metrics"] {
+        sidecar.ask(path).option("--max-time", "5").run().expect(200);
     }
 }
 

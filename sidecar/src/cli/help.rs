@@ -86,6 +86,10 @@ WHAT IS PASSED ON
   HTTP/1.1 or HTTP/2, as the next tier chooses (ALPN). Where it does not answer, the application gets
   502, 503 or 504 with a code that `lasthop explain` knows; the log says which certificate it showed.
 
+ENVIRONMENT
+  LASTHOP_CONFIG   the configuration document itself, where neither --config nor --listen is given
+  SSL_CERT_FILE    CAs of next tiers, where no Secret and no --ca-file names any; else Mozilla's
+
 SIGNALS
   SIGTERM, SIGINT  unready; after --drain-delay no new connections; end when all are done, or
                    --drain-timeout after the signal. A second signal ends at once. Listeners to

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::body::{Lease, RequestBody};
 use super::expect::GateKeeper;
 use super::record::Meter;
+use super::refused::{self, Fate, is_idempotent};
 use crate::dial::{DialError, Http1, Lent};
 use crate::host;
 use crate::limits;
@@ -202,7 +203,7 @@ pub(super) async fn exchange(
     }
     let answer = async {
         match terminator.protocol {
-            Protocol::H2c => over_http2(terminator, request).await,
+            Protocol::H2c => over_http2(terminator, request, meter).await,
             Protocol::Http | Protocol::Tcp => over_http1(terminator, request, meter).await,
         }
     };
@@ -270,15 +271,16 @@ fn leased(response: Response<Incoming>, sender: Http1, terminator: &Arc<Terminat
 }
 
 /// The same request again, where sending it twice is as good as once (RFC 9110, 9.2.2).
-pub(super) fn repeatable(
+fn repeatable(request: &Request<RequestBody>, meter: &Arc<Meter>) -> Option<Request<RequestBody>> {
+    is_idempotent(request.method()).then(|| once_more(request, meter)).flatten()
+}
+
+/// The same request again, where none of a body can be lost.
+pub(super) fn once_more(
     request: &Request<RequestBody>,
     meter: &Arc<Meter>,
 ) -> Option<Request<RequestBody>> {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
-    );
-    if !idempotent || !request.body().is_end_stream() {
+    if !request.body().is_end_stream() {
         return None;
     }
     let mut again = Request::new(RequestBody::none(Arc::clone(meter)));
@@ -309,6 +311,7 @@ pub(super) fn died(error: &hyper::Error) -> bool {
 async fn over_http2(
     terminator: &Arc<Terminator>,
     mut request: Request<RequestBody>,
+    meter: &Arc<Meter>,
 ) -> Result<Answer, Failure> {
     let application = &terminator.application;
     if request.method() == Method::CONNECT {
@@ -319,6 +322,7 @@ async fn over_http2(
     let mut repeated = false;
     loop {
         let (mut sender, place) = application.http2().await.map_err(Failure::Dial)?;
+        let again = once_more(&request, meter).filter(|_| !repeated);
         let mut error = match sender.try_send_request(request).await {
             Ok(response) => {
                 let lease = Some(Lease::shared(Arc::new(place)));
@@ -326,13 +330,17 @@ async fn over_http2(
             }
             Err(error) => error,
         };
-        // Nothing of it was written.
-        request = match error.take_message() {
-            Some(unsent) if !repeated => unsent,
+        let fate = refused::fate(error.error());
+        if fate != Fate::Refused {
+            application.retire_http2(&place).await;
+        }
+        request = match (error.take_message(), again, fate) {
+            // Nothing of it was written.
+            (Some(unsent), _, _) if !repeated => unsent,
+            (None, Some(again), fate) if fate.allows(again.method()) => again,
             _ => return Err(error.into_error().into()),
         };
         repeated = true;
-        application.retire_http2(&place).await;
     }
 }
 

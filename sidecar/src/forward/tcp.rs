@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::io::{
     AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf, copy_bidirectional_with_sizes,
 };
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 use super::exchange::Failure;
@@ -34,7 +33,7 @@ pub(super) async fn relay(
     process: Arc<Process>,
 ) {
     let fields = hop::fields(&admitted, &terminator);
-    let (mut application, place) = match connect(&admitted, &terminator).await {
+    let mut application = match connect(&admitted, &terminator).await {
         Ok(connected) => connected,
         Err(error) => {
             let failure = Failure::Dial(error);
@@ -64,7 +63,6 @@ pub(super) async fn relay(
         // What the client broke off must not look complete to the application.
         application.end_abruptly();
     }
-    drop((application, place));
 }
 
 /// Waits until a bound or a change of policy ends the connection.
@@ -85,16 +83,13 @@ where
 }
 
 /// A connection to the application, which has been told whose it is where it wants to know.
-async fn connect(
-    admitted: &Admitted,
-    terminator: &Terminator,
-) -> Result<(Stream, OwnedSemaphorePermit), DialError> {
-    let (mut application, place) = terminator.application.connect().await?;
+async fn connect(admitted: &Admitted, terminator: &Terminator) -> Result<Stream, DialError> {
+    let mut application = terminator.application.connect().await?;
     if let Some(version) = terminator.proxy_protocol.send {
         let header = write::header(version, &admitted.origin.ends, &told(admitted));
         application.write_all(&header).await.map_err(DialError::Failed)?;
     }
-    Ok((application, place))
+    Ok(application)
 }
 
 fn told(admitted: &Admitted) -> Told<'_> {

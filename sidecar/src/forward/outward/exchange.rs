@@ -10,9 +10,10 @@ use super::target::Target;
 use crate::admit::Alpn;
 use crate::dial::upstream::{Failure, Loan, Need, Ready, Teller};
 use crate::forward::body::{Lease, RequestBody};
-use crate::forward::exchange::{Answer, chain, died, patient, repeatable};
+use crate::forward::exchange::{Answer, chain, once_more, patient};
 use crate::forward::expect::GateKeeper;
 use crate::forward::record::Meter;
+use crate::forward::refused;
 use crate::limits;
 use crate::originator::Originator;
 
@@ -62,18 +63,19 @@ impl Sending<'_> {
             if let Some(gate) = self.gate.as_ref().filter(|_| protocol == Alpn::H2) {
                 gate.open();
             }
-            let again = repeatable(&request, self.meter).filter(|_| !repeated);
+            let again = once_more(&request, self.meter).filter(|_| !repeated);
             let (mut error, loan) = match send_on(ready, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => *failed,
             };
             tries += 1;
             let told = loan.told();
+            let fate = refused::fate(error.error());
             request = match (told, error.take_message(), again) {
                 // Nothing of it was written.
                 (None, Some(unsent), _) if tries < limits::UPSTREAM_TRIES => unsent,
-                // The next tier closed as we wrote; asked once more, it does nothing twice.
-                (None, None, Some(again)) if died(error.error()) => {
+                // The next tier did nothing with it, or closed as we wrote.
+                (None, None, Some(again)) if fate.allows(again.method()) => {
                     repeated = true;
                     again
                 }
