@@ -3,6 +3,7 @@
 //! Nothing here fails as a whole: what cannot be read is a [`Failure`] with its place, and the
 //! documents beside it are there all the same.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -205,7 +206,13 @@ impl Document {
     /// Where the field at `path` stands, or what is nearest to it of that which is there.
     pub fn place(&self, path: &FieldPath) -> Place<'_> {
         let text = self.source.text.get(self.range.clone()).unwrap_or_default();
-        let span = locate::span(text, &self.within.join(path)).unwrap_or(0..0);
+        let span = locate::spans(text, &[self.within.join(path)]).pop().flatten();
+        self.place_of(span)
+    }
+
+    /// The place of what was found at these bytes of [`Self::range`].
+    fn place_of(&self, span: Option<Range<usize>>) -> Place<'_> {
+        let span = span.unwrap_or(0..0);
         let span = (self.range.start + span.start)..(self.range.start + span.end);
         let (line, column) = self.source.position(span.start);
         let (text, span) = self.shown(span);
@@ -243,6 +250,32 @@ impl Document {
         let text = self.source.text.get(self.range.clone()).unwrap_or_default();
         text.trim_start().starts_with(['{', '['])
     }
+}
+
+/// [`Document::place`] of many fields, in their order; each text is read once.
+pub fn places<'a>(fields: &[(&'a Document, &FieldPath)]) -> Vec<Place<'a>> {
+    let mut texts: HashMap<(*const Source, usize), Wanted<'a>> = HashMap::new();
+    for (index, (document, path)) in fields.iter().enumerate() {
+        let text = texts.entry((Arc::as_ptr(&document.source), document.range.start)).or_default();
+        text.paths.push(document.within.join(path));
+        text.asked.push((index, document));
+    }
+    let mut places: Vec<(usize, Place<'a>)> = Vec::with_capacity(fields.len());
+    for Wanted { paths, asked } in texts.into_values() {
+        let Some((_, first)) = asked.first() else { continue };
+        let text = first.source.text.get(first.range.clone()).unwrap_or_default();
+        let placed = asked.iter().zip(locate::spans(text, &paths));
+        places.extend(placed.map(|((index, document), span)| (*index, document.place_of(span))));
+    }
+    places.sort_by_key(|(index, _)| *index);
+    places.into_iter().map(|(_, place)| place).collect()
+}
+
+/// What is asked of one text.
+#[derive(Default)]
+struct Wanted<'a> {
+    paths: Vec<FieldPath>,
+    asked: Vec<(usize, &'a Document)>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 /// One step of a path.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Step {
     /// Into a mapping.
     Key(String),

@@ -1,7 +1,10 @@
 //! Findings to what is read: by a person at a terminal, by kubectl's user, by a program.
 
-use crate::documents::{Document, Failure, Place};
+use std::mem;
+
+use crate::documents::{self, Document, Failure, Place};
 use crate::finding::{Finding, Severity};
+use crate::path::FieldPath;
 
 pub mod admission;
 pub mod github;
@@ -36,11 +39,13 @@ pub struct Report<'a> {
 impl<'a> Report<'a> {
     /// Puts the findings in the order in which they stand in the files.
     pub fn sort(&mut self) {
-        self.findings.sort_by_cached_key(|(finding, document)| {
-            let Place { line, column, .. } = document.place(&finding.path);
+        let places = documents::places(&self.fields());
+        let mut findings: Vec<_> = mem::take(&mut self.findings).into_iter().zip(places).collect();
+        findings.sort_by_cached_key(|((finding, document), Place { line, column, .. })| {
             let file = document.file().to_owned();
-            (file, line, column, finding.severity, finding.code, finding.message.clone())
+            (file, *line, *column, finding.severity, finding.code, finding.message.clone())
         });
+        self.findings = findings.into_iter().map(|(finding, _)| finding).collect();
     }
 
     /// Whether something could not be read, or nothing was there to be read: then no findings mean
@@ -56,6 +61,11 @@ impl<'a> Report<'a> {
 
     /// The findings with their places.
     pub fn places(&self) -> impl Iterator<Item = (&Finding, Place<'a>)> {
-        self.findings.iter().map(|(finding, document)| (finding, document.place(&finding.path)))
+        let findings = self.findings.iter().map(|(finding, _)| finding);
+        findings.zip(documents::places(&self.fields()))
+    }
+
+    fn fields(&self) -> Vec<(&'a Document, &FieldPath)> {
+        self.findings.iter().map(|(finding, document)| (*document, &finding.path)).collect()
     }
 }

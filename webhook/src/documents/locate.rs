@@ -1,5 +1,6 @@
-//! The bytes of a field in the text of its document.
+//! The bytes of fields in the text of their document.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
@@ -10,8 +11,8 @@ use crate::path::{FieldPath, Step};
 struct Frame {
     /// What the next node in it is.
     next: Next,
-    /// How many steps of the wanted path lead here; nothing where it lies aside.
-    depth: Option<usize>,
+    /// The field that it is of those on the way; nothing where it lies aside.
+    field: Option<usize>,
 }
 
 enum Next {
@@ -31,31 +32,70 @@ enum Shape {
     Flow,
 }
 
-/// The bytes of the field at `path`: its value where that is short, else its key. Where it is not
-/// there, the nearest thing above it that is. [`None`] where the text cannot be parsed up to there.
-pub(super) fn span(text: &str, path: &FieldPath) -> Option<Range<usize>> {
-    let mut walk = Walk { text, steps: path.steps(), frames: Vec::new(), best: None };
+/// The bytes of the field at each of `paths`: its value where that is short, else its key. Where it is
+/// not there, the nearest thing above it that is. [`None`] where the text cannot be parsed up to there.
+///
+/// The text is read once for all of them: a List of a whole cluster has as many findings as items.
+pub(super) fn spans(text: &str, paths: &[FieldPath]) -> Vec<Option<Range<usize>>> {
+    let mut walk = Walk { text, fields: vec![Field::default()], missing: 1, frames: Vec::new() };
+    for path in paths {
+        walk.want(path);
+    }
     for event in Parser::new_from_str(text) {
         let Ok((event, span)) = event else { break };
-        if matches!(event, Event::DocumentEnd) || walk.is_done() {
+        if matches!(event, Event::DocumentEnd) || walk.missing == 0 {
             break;
         }
         walk.take(&event, span);
     }
-    walk.best.map(|(_, range)| range)
+    paths.iter().map(|path| walk.found(path)).collect()
+}
+
+/// A field that is wanted, or on the way to one.
+#[derive(Default)]
+struct Field {
+    below: HashMap<Step, usize>,
+    /// Whether its value is the business of nobody who reads a terminal.
+    is_secret: bool,
+    range: Option<Range<usize>>,
 }
 
 struct Walk<'a> {
     text: &'a str,
-    steps: &'a [Step],
+    /// The first is the document itself.
+    fields: Vec<Field>,
+    /// How many of them were not seen yet.
+    missing: usize,
     frames: Vec<Frame>,
-    best: Option<(usize, Range<usize>)>,
 }
 
 impl Walk<'_> {
-    fn is_done(&self) -> bool {
-        self.best.as_ref().is_some_and(|(depth, _)| *depth == self.steps.len())
-            && !self.steps.is_empty()
+    fn want(&mut self, path: &FieldPath) {
+        let mut at = 0;
+        for (depth, step) in path.steps().iter().enumerate() {
+            let new = self.fields.len();
+            let Some(field) = self.fields.get_mut(at) else { return };
+            at = *field.below.entry(step.clone()).or_insert(new);
+            if at == new {
+                let is_data = matches!(step, Step::Key(key) if is_data(key));
+                let is_secret = field.is_secret || (is_data && matches!(depth, 0 | 2));
+                self.fields.push(Field { is_secret, ..Field::default() });
+                self.missing += 1;
+            }
+        }
+    }
+
+    fn found(&self, path: &FieldPath) -> Option<Range<usize>> {
+        let mut field = self.fields.first()?;
+        let mut range = field.range.clone()?;
+        for step in path.steps() {
+            let below = field.below.get(step).and_then(|at| self.fields.get(*at));
+            let Some((below, found)) = below.and_then(|it| Some((it, it.range.clone()?))) else {
+                break;
+            };
+            (field, range) = (below, found);
+        }
+        Some(range)
     }
 
     fn take(&mut self, event: &Event<'_>, span: Span) {
@@ -94,22 +134,22 @@ impl Walk<'_> {
 
     fn open(&mut self, next: Next, span: Span, style: StructureStyle) {
         // A collection as a key is no field of Kubernetes; what is in it lies aside.
-        let depth = if self.is_key() {
+        let field = if self.is_key() {
             self.key("", span);
             None
         } else {
             let is_flow = matches!(style, StructureStyle::Flow);
             self.node(span, if is_flow { Shape::Flow } else { Shape::Block })
         };
-        self.frames.push(Frame { next, depth });
+        self.frames.push(Frame { next, field });
     }
 
-    /// A node in the place of a value or an item: how many steps lead to it, if it is on the way.
+    /// A node in the place of a value or an item: which of the fields it is, if it is one.
     fn node(&mut self, span: Span, shape: Shape) -> Option<usize> {
         let value = span.byte_range().unwrap_or(0..0);
         let Some(frame) = self.frames.last_mut() else {
             let top = self.first_line(value, shape);
-            self.best.get_or_insert((0, top));
+            self.see(0, top);
             return Some(0);
         };
         let (step, key) = match std::mem::replace(&mut frame.next, Next::Key) {
@@ -120,18 +160,23 @@ impl Walk<'_> {
             Next::Value { key, at } => (Step::Key(key), Some(at)),
             Next::Key => return None,
         };
-        let depth = frame.depth.filter(|depth| self.steps.get(*depth) == Some(&step))? + 1;
-        if self.best.as_ref().is_none_or(|(best, _)| depth > *best) {
-            let is_secret = matches!(self.steps, [Step::Key(top), ..] if is_data(top))
-                || matches!(self.steps, [_, _, Step::Key(top), ..] if is_data(top));
-            let range = match key {
-                Some(key) if shape != Shape::Short || is_secret || value.is_empty() => key,
-                _ if shape == Shape::Short => value,
-                _ => self.first_line(value, shape),
-            };
-            self.best = Some((depth, range));
+        let at = *self.fields.get(frame.field?)?.below.get(&step)?;
+        let is_secret = self.fields.get(at)?.is_secret;
+        let range = match key {
+            Some(key) if shape != Shape::Short || is_secret || value.is_empty() => key,
+            _ if shape == Shape::Short => value,
+            _ => self.first_line(value, shape),
+        };
+        self.see(at, range);
+        Some(at)
+    }
+
+    /// Of a key that is there twice, the first counts.
+    fn see(&mut self, at: usize, range: Range<usize>) {
+        if let Some(field) = self.fields.get_mut(at).filter(|field| field.range.is_none()) {
+            field.range = Some(range);
+            self.missing -= 1;
         }
-        Some(depth)
     }
 
     /// From a collection's start to the end of the line; of one in braces the brace alone.
@@ -145,7 +190,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether what lies below is the business of nobody who reads a terminal.
+/// Whether what lies below, at the top of an object or of an item of a List, are a Secret's values.
 fn is_data(key: &str) -> bool {
     matches!(key, "data" | "stringData")
 }

@@ -83,7 +83,11 @@ fn block(finding: &Finding, place: &Place<'_>, colour: Colour) -> String {
     if !help.is_empty() {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    colour.renderer().render(&[group])
+    let block = colour.renderer().render(&[group]);
+    // Of a line whose beginning is left out, the renderer counts the columns that it sees.
+    let Place { file, line, column, text, span } = place;
+    let seen = text.get(..span.start).map_or(0, |lead| lead.chars().count()) + 1;
+    block.replacen(&format!("{file}:{line}:{seen}"), &format!("{file}:{line}:{column}"), 1)
 }
 
 /// The help, with the corrected YAML below it.
