@@ -2,6 +2,8 @@
 //!
 //! <https://kubernetes.io/docs/concepts/services-networking/ingress/#tls>
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::ingress_annotations::passthrough;
@@ -77,6 +79,34 @@ pub fn host_matches(tls: &str, rule: &str) -> bool {
             .is_some_and(|parent| host.split_once('.').is_some_and(|(_label, rest)| rest == parent))
     };
     tls == rule || covers(&tls, &rule) || covers(&rule, &tls)
+}
+
+/// Many hosts, to be asked whether one [matches](host_matches) without looking at each: an Ingress may
+/// have thousands on both sides.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    names: HashSet<String>,
+    /// What follows the first label of each.
+    parents: HashSet<String>,
+}
+
+impl Hosts {
+    /// Whether any of them matches `host`, in the way of [`host_matches`].
+    pub fn have(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let covered = |(_label, parent): (&str, &str)| self.names.contains(&format!("*.{parent}"));
+        self.names.contains(&host)
+            || host.split_once('.').is_some_and(covered)
+            || host.strip_prefix("*.").is_some_and(|parent| self.parents.contains(parent))
+    }
+}
+
+impl<'a> FromIterator<&'a HostAt> for Hosts {
+    fn from_iter<I: IntoIterator<Item = &'a HostAt>>(hosts: I) -> Self {
+        let names: HashSet<_> = hosts.into_iter().map(|at| at.host.to_ascii_lowercase()).collect();
+        let parent = |name: &String| Some(name.split_once('.')?.1.to_owned());
+        Self { parents: names.iter().filter_map(parent).collect(), names }
+    }
 }
 
 impl Ingress {
@@ -192,5 +222,24 @@ impl Reader<'_> {
             Value::Object(_) => "a mapping",
         };
         self.mistyped.push(Mistyped { path: path.clone(), expected, found });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hosts, host_matches};
+    use crate::path::FieldPath;
+    use crate::reference::HostAt;
+
+    #[test]
+    fn many_hosts_say_what_each_alone_would() {
+        let names = ["a.b.c", "*.b.c", "b.c", "c", "*.c", "A.B.C", "x.b.c", "*.*.c", "", "*.", "."];
+        for one in names {
+            for other in names {
+                let at = HostAt { host: one.to_owned(), path: FieldPath::default() };
+                let hosts: Hosts = [&at].into_iter().collect();
+                assert_eq!(hosts.have(other), host_matches(other, one), "{one:?}, {other:?}");
+            }
+        }
     }
 }

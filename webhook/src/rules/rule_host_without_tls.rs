@@ -6,8 +6,7 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
-use crate::reference::HostAt;
-use crate::reference::ingress::{Ingress, host_matches};
+use crate::reference::ingress::{Hosts, Ingress};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(208),
@@ -34,10 +33,8 @@ fn judge(scene: &Scene) -> Vec<Finding> {
     if ingress.tls.is_empty() || ingress.tls.iter().any(|item| item.hosts.is_empty()) {
         return Vec::new();
     }
-    let has_tls = |rule: &HostAt| {
-        ingress.tls.iter().flat_map(|item| &item.hosts).any(|at| host_matches(&at.host, &rule.host))
-    };
-    let left_out = ingress.rules.iter().filter(|rule| !has_tls(rule));
+    let with_tls: Hosts = ingress.tls.iter().flat_map(|item| &item.hosts).collect();
+    let left_out = ingress.rules.iter().filter(|rule| !with_tls.have(&rule.host));
     let left_out = left_out.filter(|rule| super::host_syntax::is_host(&rule.host));
     left_out
         .map(|rule| {

@@ -7,7 +7,7 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
-use crate::reference::ingress::{Ingress, host_matches};
+use crate::reference::ingress::{Hosts, Ingress};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(207),
@@ -27,21 +27,26 @@ spec:
     judge: Some(judge),
 };
 
+/// So many findings name the nearest host, of so many: to compare two names takes its time.
+const MOST_HELPED: usize = 16;
+const MOST_SEARCHED: usize = 256;
+
 fn judge(scene: &Scene) -> Vec<Finding> {
     let Some(ingress) = Ingress::read(&scene.object) else { return Vec::new() };
     if ingress.rules.is_empty() && !ingress.catches_all {
         return Vec::new();
     }
+    let rules: Hosts = ingress.rules.iter().collect();
     let mut findings = Vec::new();
     for at in ingress.tls.iter().flat_map(|item| &item.hosts) {
-        if ingress.rules.iter().any(|rule| host_matches(&at.host, &rule.host))
-            || !super::host_syntax::is_host(&at.host)
-        {
+        if rules.have(&at.host) || !super::host_syntax::is_host(&at.host) {
             continue;
         }
         let host = escape(&at.host);
         let message = format!("no rule serves `{host}`");
-        let near = nearest(&at.host, ingress.rules.iter().map(|rule| rule.host.as_str()));
+        let searched = if findings.len() < MOST_HELPED { MOST_SEARCHED } else { 0 };
+        let names = ingress.rules.iter().map(|rule| rule.host.as_str()).take(searched);
+        let near = nearest(&at.host, names);
         let help = match near {
             Some(near) => format!("the nearest host of a rule is `{}`", escape(near)),
             None => format!("add a rule with `host: {host}`, or take the host out of `spec.tls`"),
