@@ -329,13 +329,7 @@ impl Problem {
     pub fn help(&self) -> String {
         let key = &self.key;
         match &self.fault {
-            Fault::KeyMissing { .. } if crate::credential::CA_KEYS.contains(&key.as_str()) => {
-                "make it with `kubectl create secret generic NAME --from-file=ca.crt=FILE`".to_owned()
-            }
-            Fault::KeyMissing { .. } if crate::credential::CRL_KEYS.contains(&key.as_str()) => {
-                "make it with `kubectl create secret generic NAME --from-file=ca.crl=FILE`".to_owned()
-            }
-            Fault::KeyMissing { form, .. } => form.cure(),
+            Fault::KeyMissing { .. } => add_key(key),
             Fault::KeyEmpty => {
                 format!("fill `{key}`; an empty value is only right where something else will fill it")
             }
@@ -456,4 +450,13 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ({})", self.code(), self.message(), self.help())
     }
+}
+
+/// The command that puts `key` beside what a Secret holds already. A value never stands on the command
+/// line, where the processes of others could read it.
+pub fn add_key(key: &str) -> String {
+    format!(
+        "add it: `kubectl create secret generic NAME --from-file={key}=FILE --dry-run=client -o yaml | \
+         kubectl patch secret NAME --patch-file=/dev/stdin`"
+    )
 }

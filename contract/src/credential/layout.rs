@@ -68,18 +68,4 @@ impl Form {
             Self::AlbCerts => "IKS alb-certs",
         }
     }
-
-    /// The command that makes a Secret of this form.
-    pub fn cure(self) -> String {
-        match self {
-            Self::Tls => "make it with `kubectl create secret tls NAME --cert=FILE --key=FILE`".to_owned(),
-            Self::Generic => {
-                "make it with `kubectl create secret generic NAME --from-file=cert=FILE --from-file=key=FILE`"
-                    .to_owned()
-            }
-            Self::AlbCerts => "make it with `kubectl create secret generic NAME --from-file=client.crt=FILE \
-                               --from-file=client.key=FILE --from-file=trusted.crt=FILE`"
-                .to_owned(),
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>
 
+use super::wrap::WIDTH;
 use super::{Report, text};
 use crate::documents::Failure;
 use crate::finding::Severity;
@@ -16,7 +17,7 @@ pub fn report(report: &Report<'_>) -> String {
                 Severity::Warning => "warning",
                 Severity::Info => "notice",
             };
-            let message = format!("{}\n{}", finding.message, text::help(finding));
+            let message = format!("{}\n{}", finding.message, text::help(finding, WIDTH));
             format!(
                 "::{command} file={},line={},col={},title={}::{}",
                 property(place.file),

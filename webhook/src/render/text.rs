@@ -79,7 +79,9 @@ fn block(finding: &Finding, place: &Place<'_>, colour: Colour) -> String {
         .annotation(annotation);
     let mut group =
         level.primary_title(finding.message.as_str()).id(code.as_str()).element(snippet);
-    let help = help(finding);
+    // The renderer puts it behind `= help: `, below the line's number.
+    let indent = place.line.to_string().len() + " = help: ".len();
+    let help = help(finding, WIDTH - indent);
     if !help.is_empty() {
         group = group.element(Level::HELP.message(help.as_str()));
     }
@@ -90,9 +92,9 @@ fn block(finding: &Finding, place: &Place<'_>, colour: Colour) -> String {
     block.replacen(&format!("{file}:{line}:{seen}"), &format!("{file}:{line}:{column}"), 1)
 }
 
-/// The help, with the corrected YAML below it.
-pub(super) fn help(finding: &Finding) -> String {
-    let mut help = wrap(&finding.help, WIDTH).join("\n");
+/// The help in lines of at most `width` characters, with the corrected YAML below it.
+pub(super) fn help(finding: &Finding, width: usize) -> String {
+    let mut help = wrap(&finding.help, width).join("\n");
     for line in finding.suggestion.iter().flat_map(|yaml| yaml.lines()) {
         help.push_str("\n  ");
         help.push_str(line);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use lasthop_contract::credential::{self, Form, SecretData};
-use lasthop_contract::problem::{Fault, Gravity, Problem};
+use lasthop_contract::problem::{self, Fault, Gravity, Problem};
 use lasthop_contract::text::escape;
 use serde_json::Value;
 
@@ -310,19 +310,17 @@ fn help(problem: &Problem, role: Role, (name, namespace): (&str, &str)) -> Strin
     let (name, namespace) = (escape(name), escape(namespace));
     let is_missing = matches!(problem.fault, Fault::KeyMissing { .. });
     let help = if is_missing && role == Role::HostClientCa {
-        "Ambassador reads the CA under `tls.crt`: make it with `kubectl create secret generic NAME \
-         --from-file=tls.crt=FILE`"
-            .to_owned()
+        format!("Ambassador reads the CA under `tls.crt`; {}", problem::add_key("tls.crt"))
     } else {
         problem.help()
     };
-    let named = |help: String, kind: &str| {
-        help.replace(
-            &format!("kubectl create secret {kind} NAME"),
-            &format!("kubectl create secret {kind} {name} -n {namespace}"),
-        )
-    };
-    named(named(help, "tls"), "generic")
+    ["create secret tls", "create secret generic", "patch secret"].into_iter().fold(
+        help,
+        |help, verb| {
+            let named = format!("kubectl {verb} {name} -n {namespace}");
+            help.replace(&format!("kubectl {verb} NAME"), &named)
+        },
+    )
 }
 
 /// Who is hurt, in a phrase.

@@ -29,7 +29,8 @@ kind: Secret
 type: Opaque
 data:
   tls.crt: LS0t... # and no tls.key",
-            "Make the Secret with both: `kubectl create secret tls NAME --cert=FILE --key=FILE`.",
+            "Add the key: `kubectl create secret generic NAME --from-file=tls.key=FILE --dry-run=client -o \
+             yaml | kubectl patch secret NAME --patch-file=/dev/stdin`. It leaves what is there.",
         ),
     ),
     page(
