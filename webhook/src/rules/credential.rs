@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lasthop_contract::credential::{self, Form, SecretData};
+use lasthop_contract::credential::{self, Form, Purpose, SecretData};
 use lasthop_contract::problem::{self, Fault, Gravity, Problem};
 use lasthop_contract::text::escape;
 use serde_json::Value;
@@ -287,7 +287,17 @@ fn severity(problem: &Problem, pair: &Pair<'_>, now: i64) -> Option<Severity> {
 /// Nobody reads the Secret, so nothing breaks; but whoever keeps a chain and a key under this type
 /// means to serve them. A CA's own Secret has the type too.
 fn severity_unused(problem: &Problem, own: &Own) -> Option<Severity> {
-    let is_ca = own.secret.reading().leaf().is_some_and(|leaf| leaf.is_ca);
+    let leaf = own.secret.reading().leaf();
+    let is_ca = leaf.is_some_and(|leaf| leaf.is_ca);
+    // A client certificate is kept in this type, too, and often before its reader is there.
+    let is_client = leaf.is_some_and(|leaf| {
+        leaf.purposes.as_ref().is_some_and(|purposes| purposes.contains(&Purpose::Client))
+    });
+    if is_client
+        && matches!(problem.fault, Fault::WrongPurpose { .. } | Fault::CommonNameOnly { .. })
+    {
+        return None;
+    }
     let awaited = own.maker.found().is_some() && own.secret.is_placeholder();
     if is_ca || awaited || own.secret.secret.written_by().is_some() {
         return None;

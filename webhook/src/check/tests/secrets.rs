@@ -57,6 +57,21 @@ fn a_ca_kept_under_the_tls_type_is_nobodys_mistake() {
 }
 
 #[test]
+fn a_client_certificate_that_waits_for_its_reader_is_nobodys_mistake() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "alb");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let chain = params.self_signed(&key).unwrap().pem();
+    let mut client = secret("alb-client", &[]);
+    client["stringData"] = json!({"tls.crt": chain, "tls.key": key.serialize_pem()});
+    assert_eq!(create(client.clone()).told(), NOTHING);
+    let reader = ingress(&json!([{"hosts": ["a.example"], "secretName": "alb-client"}]));
+    let told = create(client).among([&reader]).told();
+    assert!(told.iter().any(|it| it.starts_with("error LH128")), "{told:?}");
+}
+
+#[test]
 fn a_deletion_warns_and_is_refused_only_where_the_namespace_asks() {
     let (used, web) = (secret("web-tls", &["a.example"]), ingress(&one_item()));
     assert_eq!(delete(used.clone()).told(), NOTHING);
