@@ -112,7 +112,7 @@ pub(super) struct ListenerArgs {
     #[arg(long, value_name = "PROTOCOL", requires = "listen", value_enum, default_value = "http")]
     pub(super) protocol: ProtocolArg,
 
-    /// Whose X-Forwarded-* and Forwarded headers are believed and extended
+    /// Whose X-Forwarded-* (the way, not users) and Forwarded headers are believed and extended
     ///
     /// Client patterns, address ranges (10.0.0.0/8), or the word allowed-clients, with commas
     /// between them. From everybody else these headers are taken out.

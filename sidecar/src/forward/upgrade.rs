@@ -52,7 +52,7 @@ pub(super) fn tunnel(
     let near = Arc::clone(near);
     near.tracker().clone().spawn(async move {
         tokio::select! {
-            () = relay(client, application, &mut record) => {}
+            () = relay(client, application, (&mut record, &near)) => {}
             why = near.lost() => {
                 near.metrics.closed(why);
                 record.failed(why.word());
@@ -63,7 +63,7 @@ pub(super) fn tunnel(
     Response::from_parts(parts, ResponseBody::none())
 }
 
-async fn relay(client: OnUpgrade, application: OnUpgrade, record: &mut Record) {
+async fn relay(client: OnUpgrade, application: OnUpgrade, (record, near): (&mut Record, &Near)) {
     let (Ok(client), Ok(application)) = (client.await, application.await) else {
         record.failed("the upgrade did not come about");
         return;
@@ -81,8 +81,11 @@ async fn relay(client: OnUpgrade, application: OnUpgrade, record: &mut Record) {
             ended = down.as_mut() => if ended.is_ok() { farewell(up, meter, limits::FAREWELL).await },
         }
     }
-    // A WebSocket ends by its own close frame; how the connection ends then says nothing.
-    record.complete();
+    // A WebSocket ends by its own close frame; how the connection ends then says nothing. A stream on
+    // which nobody said a word was given up.
+    if near.protocol == Alpn::Http1 || record.meter().bytes() > 0 {
+        record.complete();
+    }
 }
 
 /// Copies until `from` has ended, and tells `to` of that end.

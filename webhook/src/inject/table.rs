@@ -203,8 +203,8 @@ pub const TABLE: &[Annotation] = &[
     Annotation {
         name: name::TRUSTED_PROXIES,
         default: "none",
-        meaning: "whose `X-Forwarded-*` and `Forwarded` are believed and extended: client patterns, CIDRs, or the word \
-                  `allowed-clients`; from all others they are stripped",
+        meaning: "whose `X-Forwarded-*` (the way, not users) and `Forwarded` are believed and extended: client \
+                  patterns, CIDRs, or the word `allowed-clients`; from all others they are stripped",
         example: "allowed-clients",
         level: Level::Listener,
         support: Support::Served,

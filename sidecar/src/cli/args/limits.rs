@@ -10,6 +10,9 @@ use crate::limits::{self, Bounds, RefusedClients};
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
     /// Connections open at once; further ones are closed
+    ///
+    /// To applications there are as many; a request that finds them all taken waits 3 s and is then
+    /// answered 503. Where the limit of descriptors is too low for both, there are fewer.
     #[arg(long, value_name = "NUMBER", default_value_t = limits::MAX_CONNECTIONS)]
     pub(crate) max_connections: usize,
 
