@@ -1,10 +1,8 @@
-//! What the sidecar passes on: requests and answers whole, the truth about the client, and nothing
-//! that could mean two things.
+//! What the sidecar passes on: requests and answers whole, and the truth about the client.
 
 mod sidecar_http {
     mod again;
     mod application;
-    mod meaning;
     mod other;
     mod refused;
     mod scene;

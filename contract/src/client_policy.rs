@@ -27,6 +27,7 @@ mod refusal;
 
 pub use pattern::{AllowedClients, ClientPattern, PatternError};
 pub use public_ca::is_public_ca;
+pub(crate) use refusal::seconds;
 pub use refusal::{Refusal, RefusalReason};
 
 /// Whether a client must, may or need not present a certificate.

@@ -21,6 +21,7 @@ pub(crate) mod headers;
 mod hop;
 mod http;
 mod identity;
+mod meaning;
 mod near;
 mod outward;
 mod record;

@@ -133,6 +133,7 @@ pub(crate) enum Habit {
 #[derive(Clone, Debug)]
 pub struct Authority {
     name: String,
+    serial: Vec<u8>,
     issuer: Arc<Issuer<'static, KeyPair>>,
     certificate: rcgen::Certificate,
     key: Arc<KeyPair>,
@@ -166,8 +167,10 @@ impl Authority {
         files: Arc<TempDir>,
     ) -> Self {
         let copy = KeyPair::from_pem(&key.serialize_pem()).expect("what was written is read");
+        let serial = params.serial_number.as_ref().map(SerialNumber::to_bytes).unwrap_or_default();
         Self {
             name: name.to_owned(),
+            serial,
             issuer: Arc::new(Issuer::new(params, key)),
             certificate,
             key: Arc::new(copy),
@@ -185,7 +188,16 @@ impl Authority {
 
     /// A new intermediate CA that may issue for these extended key usages only.
     pub fn intermediate_for(&self, name: &str, purposes: &[ExtendedKeyUsagePurpose]) -> Self {
-        let mut params = authority_params(name, Validity::long());
+        self.below(name, purposes, Validity::long())
+    }
+
+    /// A new intermediate CA whose own time is over.
+    pub fn expired_intermediate(&self, name: &str) -> Self {
+        self.below(name, &[], Validity::days(-800, -1))
+    }
+
+    fn below(&self, name: &str, purposes: &[ExtendedKeyUsagePurpose], validity: Validity) -> Self {
+        let mut params = authority_params(name, validity);
         params.extended_key_usages = purposes.to_vec();
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("an EC key can be made");
@@ -212,6 +224,11 @@ impl Authority {
     /// Its name, which is the CN of its subject.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The serial number of its certificate, big-endian.
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
     }
 
     /// The authority's own certificate.
@@ -248,10 +265,16 @@ impl Authority {
 
     /// A revocation list over `revoked`, which is to be replaced at the end of `validity`.
     pub fn revocation_list(&self, revoked: &[&Issued], validity: Validity) -> String {
-        let revoked_certs = revoked
+        let serials: Vec<&[u8]> = revoked.iter().map(|issued| issued.serial()).collect();
+        self.revocation_list_of(&serials, validity)
+    }
+
+    /// The same over these serial numbers, of whatever was issued.
+    pub fn revocation_list_of(&self, serials: &[&[u8]], validity: Validity) -> String {
+        let revoked_certs = serials
             .iter()
-            .map(|issued| RevokedCertParams {
-                serial_number: SerialNumber::from_slice(issued.serial()),
+            .map(|serial| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial),
                 revocation_time: validity.not_before,
                 reason_code: Some(RevocationReason::KeyCompromise),
                 invalidity_date: None,
@@ -282,5 +305,6 @@ fn authority_params(name: &str, validity: Validity) -> CertificateParams {
     ];
     params.not_before = validity.not_before;
     params.not_after = validity.not_after;
+    params.serial_number = Some(SerialNumber::from_slice(&leaf::unique_serial()));
     params
 }

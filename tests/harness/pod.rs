@@ -1,7 +1,8 @@
 //! A pod that the API server stored, running on this machine: its volumes laid out as kubelet does,
 //! the sidecar with exactly the configuration in the pod, the application behind it.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use crate::app::App;
 use crate::kubelet::{Kubelet, sidecar_of, variable};
 use crate::process::{Program, Running};
+use crate::sidecar::sum_of;
 
 /// Where the sidecar's Secrets are mounted in a pod.
 pub const MOUNT_ROOT: &str = "/var/run/secrets/lasthop.dev";
@@ -114,6 +116,19 @@ impl PodOnHost {
         let status = config["statusListen"].as_str().context("the pod has no status listener")?;
         let status = on_this_machine(status).context("the status address cannot be read")?;
         Ok(Self { sidecar, kubelet, app, tls, redirect, status, _home: home })
+    }
+}
+
+impl PodOnHost {
+    /// The sum of all samples of a metric whose labels hold all of `labels`.
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let mut stream = TcpStream::connect(self.status).expect("the status listener is there");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: status\r\n\r\n";
+        stream.write_all(request).expect("the status listener reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the status listener answers");
+        sum_of(&answer, name, labels)
     }
 }
 

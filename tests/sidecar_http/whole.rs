@@ -191,3 +191,13 @@ fn many_clients_at_once_each_get_their_own_answer() {
     });
     assert!((sidecar.metric("lasthop_requests_total", &["2xx"]) - 320.0).abs() < 0.5);
 }
+
+#[test]
+fn an_old_client_without_a_host_is_served() {
+    let app = App::start();
+    let scene = Scene::new();
+    let sidecar = scene.open(app.address()).start();
+    let answer = sidecar.connect(None).ask("GET /headers HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    assert!(answer.contains(HOST), "{answer}");
+}

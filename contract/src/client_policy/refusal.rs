@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls_pki_types::UnixTime;
+
 use super::{CertificateError, ClientEku, Code};
 use crate::credential::{Certificate, Purpose};
 use crate::text::{escape, list, rfc3339};
@@ -25,9 +27,9 @@ pub enum RefusalReason {
     Unreadable { reason: String },
     /// Its chain does not lead to a trusted CA.
     UnknownIssuer { issuer: String },
-    /// After its time.
+    /// A certificate of the path is after its time.
     Expired { not_after: i64 },
-    /// Before its time.
+    /// A certificate of the path is before its time.
     NotYetValid { not_before: i64 },
     /// A certificate of the path, often the client's own, carries extended key usages that the
     /// policy does not take; `presented` are those of that certificate.
@@ -86,8 +88,13 @@ impl RefusalReason {
     pub(super) fn of_chain(error: &webpki::Error, leaf: &Certificate, eku: ClientEku) -> Self {
         use webpki::Error;
         match error {
-            Error::CertExpired { .. } => Self::Expired { not_after: leaf.not_after },
-            Error::CertNotValidYet { .. } => Self::NotYetValid { not_before: leaf.not_before },
+            // Of whichever certificate of the path it is.
+            Error::CertExpired { not_after, .. } => {
+                Self::Expired { not_after: seconds(*not_after) }
+            }
+            Error::CertNotValidYet { not_before, .. } => {
+                Self::NotYetValid { not_before: seconds(*not_before) }
+            }
             Error::UnknownIssuer => Self::UnknownIssuer { issuer: leaf.issuer.clone() },
             Error::RequiredEkuNotFoundContext(context) => Self::WrongPurpose {
                 accepted: eku,
@@ -128,6 +135,11 @@ impl RefusalReason {
     }
 }
 
+/// Unix time in seconds.
+pub(crate) fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
@@ -145,14 +157,14 @@ impl fmt::Display for Refusal {
             RefusalReason::Expired { not_after } => {
                 write!(
                     f,
-                    "the client's chain expired; its certificate was valid until {}",
+                    "a certificate of the client's chain expired, it was valid until {}",
                     rfc3339(*not_after)
                 )
             }
             RefusalReason::NotYetValid { not_before } => {
                 write!(
                     f,
-                    "the client's chain is not valid yet; its certificate is from {}",
+                    "a certificate of the client's chain is not valid yet, it is from {}",
                     rfc3339(*not_before)
                 )
             }

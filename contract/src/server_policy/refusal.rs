@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::CertificateError;
 
+use crate::client_policy::seconds;
 use crate::credential::{Certificate, Purpose};
 use crate::problem::Code;
 use crate::text::{escape, list, rfc3339};
@@ -25,9 +26,9 @@ pub enum ServerRefusalReason {
     Unreadable { reason: String },
     /// Its chain does not lead to a trusted CA.
     UnknownIssuer { issuer: String },
-    /// After its time.
+    /// A certificate of the path is after its time.
     Expired { not_after: i64 },
-    /// Before its time.
+    /// A certificate of the path is before its time.
     NotYetValid { not_before: i64 },
     /// A certificate of the path carries extended key usages without serverAuth; `presented` are
     /// those of that certificate.
@@ -72,8 +73,13 @@ impl ServerRefusalReason {
     pub(super) fn of_chain(error: &webpki::Error, leaf: &Certificate) -> Self {
         use webpki::Error;
         match error {
-            Error::CertExpired { .. } => Self::Expired { not_after: leaf.not_after },
-            Error::CertNotValidYet { .. } => Self::NotYetValid { not_before: leaf.not_before },
+            // Of whichever certificate of the path it is.
+            Error::CertExpired { not_after, .. } => {
+                Self::Expired { not_after: seconds(*not_after) }
+            }
+            Error::CertNotValidYet { not_before, .. } => {
+                Self::NotYetValid { not_before: seconds(*not_before) }
+            }
             Error::UnknownIssuer => Self::UnknownIssuer { issuer: leaf.issuer.clone() },
             Error::RequiredEkuNotFoundContext(context) => Self::WrongPurpose {
                 presented: context
@@ -117,12 +123,12 @@ impl fmt::Display for ServerRefusal {
             ),
             ServerRefusalReason::Expired { not_after } => write!(
                 f,
-                "the next tier's chain expired; its certificate was valid until {}",
+                "a certificate of the next tier's chain expired, it was valid until {}",
                 rfc3339(*not_after)
             ),
             ServerRefusalReason::NotYetValid { not_before } => write!(
                 f,
-                "the next tier's chain is not valid yet; its certificate is from {}",
+                "a certificate of the next tier's chain is not valid yet, it is from {}",
                 rfc3339(*not_before)
             ),
             ServerRefusalReason::WrongPurpose { presented } => write!(

@@ -20,6 +20,7 @@ use super::exempt::{self, Judgement};
 use super::expect::Gate;
 use super::headers::{self, Asked, Origin};
 use super::hop::Hop;
+use super::meaning;
 use super::near::{Near, Side};
 use super::record::{Record, Telling};
 use super::upgrade;
@@ -151,6 +152,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     }
     let (mut parts, incoming) = response.into_parts();
     headers::to_client(&mut parts.headers);
+    meaning::tell_length(&mut parts, &incoming);
     if hop.near.protocol == Alpn::Http1 && hop.near.is_old() {
         hop.terminator.metrics.closed(Closed::Age);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -187,6 +189,9 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
     let extended = Websocket::extended(parts, hop.terminator.protocol);
     if parts.method == Method::CONNECT && extended.is_none() {
         return Err(bad(StatusCode::NOT_IMPLEMENTED, "CONNECT is not served here"));
+    }
+    if let Some((status, text)) = meaning::obstacle(parts) {
+        return Err(bad(status, text));
     }
     let host = match host::of(parts) {
         Said::Host(host) => host,

@@ -15,6 +15,7 @@ use super::{Authority, Habit, Issued, Validity};
 pub enum Key {
     Rsa2048,
     Rsa3072,
+    Rsa4096,
     P256,
     P384,
     P521,
@@ -26,6 +27,7 @@ impl Key {
         let pair = match self {
             Self::Rsa2048 => rsa(RsaKeySize::_2048),
             Self::Rsa3072 => rsa(RsaKeySize::_3072),
+            Self::Rsa4096 => rsa(RsaKeySize::_4096),
             Self::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
             Self::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
             Self::P521 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512),
@@ -226,7 +228,7 @@ impl LeafBuilder {
 }
 
 /// Sixteen random bytes that make a positive number (RFC 5280, 4.1.2.2).
-fn unique_serial() -> Vec<u8> {
+pub(super) fn unique_serial() -> Vec<u8> {
     let mut serial = vec![0_u8; 16];
     aws_lc_rs::rand::fill(&mut serial).expect("the system has randomness");
     serial[0] = serial[0] & 0x3f | 0x40;

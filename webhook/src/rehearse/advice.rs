@@ -141,13 +141,12 @@ fn own_fault(refusal: &Refusal, party: Party<'_>) -> Blame {
     let who = party.called;
     let (message, help) = match &refusal.reason {
         RefusalReason::Expired { not_after } => {
-            let over = party.chain.iter().min_by_key(|it| it.not_after);
-            let (subject, until) =
-                over.map_or((String::new(), *not_after), |it| (escape(&it.subject), it.not_after));
+            let over = party.chain.iter().find(|it| it.not_after == *not_after);
+            let subject = over.map(|it| escape(&it.subject)).unwrap_or_default();
             (
                 format!(
                     "{who} presents a chain that is over: `{subject}` was valid until {}",
-                    day(until)
+                    day(*not_after)
                 ),
                 "have it issued anew".to_owned(),
             )

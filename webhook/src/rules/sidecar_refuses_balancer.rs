@@ -1,6 +1,8 @@
 //! LH601: a balancer that the sidecar behind it will not let in.
 
+use lasthop_contract::client_policy::RefusalReason;
 use lasthop_contract::problem::Code;
+use lasthop_contract::server_policy::ServerRefusalReason;
 
 use super::Rule;
 use crate::check::{Rehearsed, Scene};
@@ -71,7 +73,21 @@ fn finding(scene: &Scene, rule: &Rule, rehearsed: &Rehearsed) -> Finding {
     Finding::new(rule.code, *severity, scene.name(), path, message).help(blame.help.clone())
 }
 
-/// What is over or not yet valid is told of the certificate itself.
+/// Where the certificate of an end is over or not yet valid, that is told of the certificate itself;
+/// what is above it in the chain is told of nowhere else.
 fn is_of_the_moment(rehearsed: &Rehearsed) -> bool {
-    rehearsed.blame.code.is_some_and(|code| matches!(code.0, 504 | 505 | 542 | 543))
+    let (certificate, time) = match &rehearsed.refused {
+        Outcome::Refused(refusal) => match refusal.reason {
+            RefusalReason::Expired { not_after: time }
+            | RefusalReason::NotYetValid { not_before: time } => (&refusal.certificate, time),
+            _ => return false,
+        },
+        Outcome::Distrusted(refusal) => match refusal.reason {
+            ServerRefusalReason::Expired { not_after: time }
+            | ServerRefusalReason::NotYetValid { not_before: time } => (&refusal.certificate, time),
+            _ => return false,
+        },
+        Outcome::LetIn(_) | Outcome::Incompatible { .. } => return false,
+    };
+    certificate.as_ref().is_none_or(|it| it.not_after == time || it.not_before == time)
 }

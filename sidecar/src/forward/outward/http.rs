@@ -25,7 +25,7 @@ use crate::forward::http::{expects_continue, h1, h2, own};
 use crate::forward::near::{Beginning, Near, Side};
 use crate::forward::record::Record;
 use crate::forward::watched::Watched;
-use crate::forward::{Serving, headers, upgrade};
+use crate::forward::{Serving, headers, meaning, upgrade};
 use crate::listener::Process;
 use crate::originator::Originator;
 use crate::telemetry::metrics::Closed;
@@ -125,6 +125,7 @@ fn passed_on(
 ) -> Response<ResponseBody> {
     let (mut parts, incoming) = response.into_parts();
     headers::to_client(&mut parts.headers);
+    meaning::tell_length(&mut parts, &incoming);
     if hop.near.protocol == Alpn::Http1 && hop.near.is_old() {
         hop.near.metrics.closed(Closed::Age);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));

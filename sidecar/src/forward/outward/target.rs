@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use crate::admit::Alpn;
 use crate::forward::headers::{self, Asked};
+use crate::forward::meaning;
 use crate::host::{self, Said};
 
 /// What is true of a request in every version.
@@ -56,6 +57,9 @@ impl Target {
         if parts.method == Method::CONNECT {
             let status = StatusCode::NOT_IMPLEMENTED;
             return Err(Bad { status, text: "CONNECT is not served here" });
+        }
+        if let Some((status, text)) = meaning::obstacle(parts) {
+            return Err(Bad { status, text });
         }
         let host = match host::of(parts) {
             Said::Host(host) => host,
