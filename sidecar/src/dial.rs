@@ -18,10 +18,12 @@ use crate::forward::body::RequestBody;
 use crate::limits;
 use crate::telemetry::metrics::ListenerMetrics;
 
+mod attentive;
 mod http2;
 pub(crate) mod target;
 pub(crate) mod upstream;
 
+use attentive::Attentive;
 use http2::{Http2, Offer, Overheard, Place, Pool, Shared};
 use target::{Stream, Target};
 
@@ -232,7 +234,7 @@ impl Application {
     }
 
     async fn connect_at(&self, place: OwnedSemaphorePermit) -> Result<Http1, DialError> {
-        let stream = self.reach(place).await?;
+        let stream = Attentive::new(self.reach(place).await?);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HEAD_BYTES)
             .max_header_size(limits::HEAD_BYTES)
