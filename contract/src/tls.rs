@@ -85,6 +85,9 @@ impl ServerTls<'_> {
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        // A client that resumes gets the next one then; making the second that rustls would send at
+        // once costs every handshake, also of those who never come back.
+        config.send_tls13_tickets = 1;
         config.max_early_data_size = 0;
         // All suites are good ones; our order keeps a client from choosing the one that costs us most.
         config.ignore_client_order = true;

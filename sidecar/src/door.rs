@@ -89,9 +89,14 @@ impl Door {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether the pod is not ready while a door is open.
+    pub(crate) fn can_object(&self) -> bool {
+        self.policy == PlaintextDoor::NotReady
+    }
+
     /// Why the pod must not be ready, if it must not.
     pub(crate) fn objection(&self) -> Option<String> {
-        if self.policy == PlaintextDoor::Told {
+        if !self.can_object() {
             return None;
         }
         let objections: Vec<String> = self

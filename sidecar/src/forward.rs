@@ -13,6 +13,7 @@ use crate::listener::{Process, Terminator};
 mod aside;
 mod blocks;
 pub(crate) mod body;
+mod corked;
 mod drive;
 mod exchange;
 mod exempt;

@@ -238,7 +238,10 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
     }
     let probes = Probes::new(&plan.probes, &process);
     let door = Arc::new(bound.door(plan));
-    door.look(&door::listening(), &process);
+    if door.can_object() {
+        // Before anybody can ask whether the pod is ready.
+        door.look(&door::listening(), &process);
+    }
     process.background.spawn(door::watch(Arc::clone(&door), Arc::clone(&process)));
     let reloader = bound
         .start(&process, (probes, door))

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use lasthop_contract::sidecar_config::Protocol;
 
 use super::body::{RequestBody, ResponseBody};
+use super::corked::Corked;
 use super::drive::drive;
 use super::exchange::{self, Answer, Failure};
 use super::exempt::{self, Judgement};
@@ -41,7 +42,7 @@ pub(super) fn serve(
 ) -> Serving {
     let (hop, stream) = Hop::new(admitted, terminator, process);
     let hop = Arc::new(hop);
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&hop.near)));
+    let stream = Watched::new(stream, Arc::clone(&hop.near));
     let service = service_fn({
         let hop = Arc::clone(&hop);
         move |request| {
@@ -60,9 +61,12 @@ pub(super) fn serve(
     });
     let near = Arc::clone(&hop.near);
     match near.protocol {
-        Alpn::H2 => Box::pin(drive(Box::pin(h2(&near).serve_connection(io, service)), near)),
+        Alpn::H2 => {
+            let io = TokioIo::new(Corked::new(stream));
+            Box::pin(drive(Box::pin(h2(&near).serve_connection(io, service)), near))
+        }
         Alpn::Http1 => {
-            let connection = h1().serve_connection(io, service).with_upgrades();
+            let connection = h1().serve_connection(TokioIo::new(stream), service).with_upgrades();
             Box::pin(drive(Box::pin(connection), near))
         }
     }

@@ -1,14 +1,10 @@
 //! Log lines: one JSON object a line, written by a thread of its own.
-//!
-//! A container runtime that stops reading must not stop traffic, so lines pass through a bounded
-//! queue; what does not fit is dropped and counted.
 
+use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lasthop_contract::credential::Certificate;
 use lasthop_contract::sidecar_config::LogLevel;
@@ -16,25 +12,20 @@ use lasthop_contract::text::{escape, hex, list};
 
 use super::clock;
 
-/// Lines that wait for the writer; at 500 bytes a line that is 4 MiB at the very most.
-const QUEUE: usize = 8192;
+mod writer;
 
-/// The writer hands at most this many bytes to the kernel at once.
-const BATCH: usize = 64 * 1024;
+pub(crate) use writer::LogWriter;
+use writer::{KEPT, Queue};
 
-/// At the end of the program, nobody waits longer than this for a log that nobody reads.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
-enum Message {
-    Line(String),
-    End,
+thread_local! {
+    /// Where the thread writes its lines, one after the other.
+    static SCRATCH: Cell<String> = const { Cell::new(String::new()) };
 }
 
 /// The way to the log; clones write to the same place.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
-    queue: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
+    queue: Arc<Queue>,
     level: LogLevel,
 }
 
@@ -47,20 +38,13 @@ impl Log {
     where
         W: io::Write + Send + 'static,
     {
-        let (queue, lines) = sync_channel(QUEUE);
-        let (done, finished) = channel();
-        std::thread::Builder::new().name("lasthop-log".to_owned()).spawn(move || {
-            write_lines(&lines, output);
-            // Whoever does not wait does not want to know.
-            let _gone = done.send(());
-        })?;
-        let log = Self { queue: queue.clone(), dropped: Arc::default(), level };
-        Ok((log, LogWriter { queue, finished }))
+        let (queue, writer) = writer::start(output)?;
+        Ok((Self { queue, level }, writer))
     }
 
     /// Lines that were dropped because nobody read the log fast enough.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.queue.dropped()
     }
 
     /// Whether lines of `level` are written at all.
@@ -92,19 +76,13 @@ impl Log {
         if !self.writes(level) {
             return Line { log: None, text: String::new() };
         }
-        let mut text = String::with_capacity(512);
+        let mut text = SCRATCH.take();
         text.push_str("{\"timestamp\":\"");
         clock::now().write_rfc3339(&mut text);
         text.push_str("\",\"level\":\"");
         text.push_str(word(level));
         text.push('"');
         Line { log: Some(self), text }.text("message", message)
-    }
-
-    fn send(&self, line: String) {
-        if self.queue.try_send(Message::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -208,7 +186,10 @@ impl Line<'_> {
     pub(crate) fn write(mut self) {
         if let Some(log) = self.log {
             self.text.push_str("}\n");
-            log.send(self.text);
+            log.queue.push(&self.text);
+            self.text.clear();
+            self.text.shrink_to(KEPT);
+            SCRATCH.set(self.text);
         }
     }
 }
@@ -245,48 +226,6 @@ fn push_text(out: &mut String, key: &str, value: &str) {
         }
     }
     out.push('"');
-}
-
-/// The writing thread, seen by who ends the program.
-#[derive(Debug)]
-pub(crate) struct LogWriter {
-    queue: SyncSender<Message>,
-    finished: Receiver<()>,
-}
-
-impl LogWriter {
-    /// Waits until every line sent so far is written, but not for ever.
-    pub(crate) fn finish(self) {
-        let deadline = Instant::now() + LAST_WORDS;
-        while let Err(TrySendError::Full(_)) = self.queue.try_send(Message::End) {
-            if Instant::now() > deadline {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _late = self.finished.recv_timeout(LAST_WORDS);
-    }
-}
-
-fn write_lines<W: io::Write>(messages: &Receiver<Message>, mut output: W) {
-    let mut batch = Vec::with_capacity(4096);
-    while let Ok(Message::Line(line)) = messages.recv() {
-        batch.extend_from_slice(line.as_bytes());
-        let mut end = false;
-        while batch.len() < BATCH && !end {
-            match messages.try_recv() {
-                Ok(Message::Line(line)) => batch.extend_from_slice(line.as_bytes()),
-                Ok(Message::End) => end = true,
-                Err(_empty) => break,
-            }
-        }
-        // There is nowhere left to say that the log cannot be written.
-        let _unwritable = output.write_all(&batch).and_then(|()| output.flush());
-        batch.clear();
-        if end {
-            return;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -347,6 +286,24 @@ mod tests {
         });
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0]["message"], "refused");
+    }
+
+    #[test]
+    fn lines_of_many_threads_do_not_mix() {
+        let lines = written(LogLevel::Info, |log| {
+            let write = |thread: u64| {
+                let lines = thread * 500..(thread + 1) * 500;
+                lines.for_each(|number| log.info("request").number("n", number).write());
+            };
+            std::thread::scope(|scope| {
+                for thread in 0..4 {
+                    scope.spawn(move || write(thread));
+                }
+            });
+        });
+        let mut numbers: Vec<_> = lines.iter().map(|it| it["n"].as_u64().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..2000).collect::<Vec<_>>());
     }
 
     #[test]
