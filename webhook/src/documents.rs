@@ -4,6 +4,7 @@
 //! documents beside it are there all the same.
 
 use std::collections::HashMap;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -92,32 +93,40 @@ impl Documents {
     /// Reads files, folders with everything in them that ends in `.yaml`, `.yml` or `.json`, and
     /// standard input for `-`.
     pub fn read(paths: &[PathBuf]) -> Self {
-        let mut documents = Self::default();
+        let mut sources = Vec::new();
         for path in paths {
             if path == Path::new("-") {
-                documents.add(read::standard_input());
+                sources.push(read::standard_input());
             } else {
-                read::files(path, &mut |source| documents.add(source));
+                read::files(path, &mut |source| sources.push(source));
+            }
+        }
+        Self::of(sources)
+    }
+
+    /// Reads one text.
+    pub fn parse(name: &str, text: &str) -> Self {
+        Self::of(vec![Ok(Source::new(name, text.to_owned()))])
+    }
+
+    fn of(sources: Vec<Result<Source, Failure>>) -> Self {
+        let texts: Vec<&str> = sources.iter().flatten().map(|it| it.text.as_str()).collect();
+        let mut all = parse::all(&texts).into_iter();
+        let mut documents = Self::default();
+        for source in sources {
+            match source {
+                Ok(source) => documents.add(source, all.next().unwrap_or_else(|| Ok(Vec::new()))),
+                Err(failure) => documents.failures.push(failure),
             }
         }
         documents
     }
 
-    /// Reads one text.
-    pub fn parse(name: &str, text: &str) -> Self {
-        let mut documents = Self::default();
-        documents.add(Ok(Source::new(name, text.to_owned())));
-        documents
-    }
-
-    fn add(&mut self, source: Result<Source, Failure>) {
-        let source = match source {
-            Ok(source) => Arc::new(source),
-            Err(failure) => return self.failures.push(failure),
-        };
+    fn add(&mut self, source: Source, parsed: io::Result<parse::Read>) {
+        let source = Arc::new(source);
         self.files += 1;
         self.sources.push(Arc::clone(&source));
-        let parsed = match parse::documents(&source.text) {
+        let parsed = match parsed {
             Ok(parsed) => parsed,
             Err(error) => return self.failures.push(read::failure(&source.name, &error)),
         };

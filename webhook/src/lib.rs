@@ -24,5 +24,6 @@ pub mod review;
 pub mod rules;
 pub mod serve;
 pub mod sidecar_log;
+mod spread;
 pub mod surroundings;
 pub mod telemetry;

@@ -47,12 +47,12 @@ pub struct Object(pub Value);
 impl Object {
     /// The text at `pointer` (RFC 6901), empty where there is none.
     pub fn text(&self, pointer: &str) -> &str {
-        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+        at(&self.0, pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// The sequence at `pointer`, empty where there is none.
     pub fn list(&self, pointer: &str) -> &[Value] {
-        self.0.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        at(&self.0, pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
     /// `apiVersion`.
@@ -102,17 +102,17 @@ impl Object {
 
     /// The annotations that have a text as value.
     pub fn annotations(&self) -> BTreeMap<&str, &str> {
-        texts(self.0.pointer("/metadata/annotations"))
+        texts(at(&self.0, "/metadata/annotations"))
     }
 
     /// One annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
-        self.0.pointer("/metadata/annotations")?.get(name)?.as_str()
+        at(&self.0, "/metadata/annotations")?.get(name)?.as_str()
     }
 
     /// The labels that have a text as value.
     pub fn labels(&self) -> BTreeMap<&str, &str> {
-        texts(self.0.pointer("/metadata/labels"))
+        texts(at(&self.0, "/metadata/labels"))
     }
 
     /// Whether a controller makes and owns it.
@@ -125,6 +125,21 @@ impl Object {
     pub fn is_being_deleted(&self) -> bool {
         self.0.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null())
     }
+}
+
+/// The value at `pointer`. [`Value::pointer`] makes two texts of every step, for escapes that are in none
+/// of ours, and objects are read by pointers all the time.
+fn at<'a>(mut value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    let mut rest = pointer;
+    while let (Value::Object(fields), Some(steps)) = (value, rest.strip_prefix('/')) {
+        let step = steps.split('/').next().unwrap_or_default();
+        if step.contains('~') {
+            break;
+        }
+        value = fields.get(step)?;
+        rest = steps.strip_prefix(step).unwrap_or_default();
+    }
+    value.pointer(rest)
 }
 
 /// The members of a mapping that are texts.

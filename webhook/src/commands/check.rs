@@ -9,12 +9,13 @@ use super::input::{Input, files, home};
 use super::{FOUND, UNUSABLE, complain, end, print, wait};
 use crate::check::{self, Mode, Subject};
 use crate::clock;
-use crate::documents::Documents;
+use crate::documents::{Document, Documents};
 use crate::finding::Severity;
 use crate::inject;
 use crate::render::text::Colour;
 use crate::render::{Report, github, json, sarif, text};
 use crate::rules;
+use crate::spread::spread;
 use crate::surroundings::{ApiServer, Completeness, Surroundings, Version};
 
 mod cluster;
@@ -87,7 +88,7 @@ impl Args {
             let read = input.read();
             let completeness = if whole { Completeness::Whole } else { Completeness::Part };
             let namespace = input.namespace().unwrap_or("default");
-            Ok(tell(&report(&read, namespace, completeness, &mode, now).await, output))
+            Ok(tell(&report(&read, namespace, completeness, &mode, now)?, output))
         });
         told.unwrap_or_else(|lines| {
             complain(&lines.join("\n"));
@@ -149,15 +150,18 @@ async fn of_cluster(
     Ok(if audit.failures.is_empty() { told } else { ExitCode::from(UNUSABLE) })
 }
 
+/// So many documents are judged in one go. It is the same on every machine, as the findings are to be: each
+/// go has its share of what is spent on near names.
+const BATCH: usize = 512;
+
 /// Checks every document in the surroundings of all of them.
-async fn report<'a>(
+fn report<'a>(
     read: &'a Documents,
     namespace: &str,
     completeness: Completeness,
     mode: &Mode,
     now: i64,
-) -> Report<'a> {
-    let surroundings = Surroundings::Files(files(read, namespace, completeness));
+) -> Result<Report<'a>, Vec<String>> {
     let judged = read.documents.iter().filter(|it| rules::are_for(&it.object)).count();
     let mut report = Report {
         failures: &read.failures,
@@ -167,12 +171,24 @@ async fn report<'a>(
         skipped: read.skipped,
         ..Report::default()
     };
-    for document in &read.documents {
-        let subject = Subject::created(document.object.clone(), home(&document.object, namespace));
-        let judgement = check::check(&subject, &surroundings, mode, now).await;
-        let findings = judgement.findings.into_iter().map(|finding| (finding, document));
-        report.findings.extend(findings);
+    let files = files(read, namespace, completeness);
+    let batches: Vec<&[Document]> = read.documents.chunks(BATCH).collect();
+    let found = spread(&batches, |batch| {
+        let surroundings = Surroundings::Files(files.share(batches.len()));
+        wait(async {
+            let mut findings = Vec::new();
+            for document in *batch {
+                let home = home(&document.object, namespace);
+                let subject = Subject::created(document.object.clone(), home);
+                let judgement = check::check(&subject, &surroundings, mode, now).await;
+                findings.extend(judgement.findings.into_iter().map(|finding| (finding, document)));
+            }
+            Ok(findings)
+        })
+    });
+    for findings in found.map_err(|error| vec![format!("error: {error}")])? {
+        report.findings.extend(findings?);
     }
     report.sort();
-    report
+    Ok(report)
 }

@@ -1,29 +1,41 @@
 //! A text to the values of its documents, in the way of go-yaml, which kubectl reads with.
 
-use std::io;
 use std::ops::Range;
-use std::thread;
+use std::panic::{self, AssertUnwindSafe};
+use std::{io, iter};
 
 use lasthop_contract::text::escape;
 use serde_json::Value;
 
+use crate::spread::spread;
+
 /// A document's value, or where and why there is none.
 type Parsed = Result<Value, (Option<(usize, usize)>, String)>;
 
-/// The stack that reading a document at its deepest takes, in bytes, with much to spare.
-const STACK: usize = 16 * 1024 * 1024;
+/// The documents of a text, each with its bytes.
+pub(super) type Read = Vec<(Range<usize>, Parsed)>;
 
-/// The documents of a text, read where the stack is deep enough whoever asks.
-pub(super) fn documents(text: &str) -> io::Result<Vec<(Range<usize>, Parsed)>> {
-    thread::scope(|scope| {
-        let reader = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || read(text))?;
-        reader.join().map_err(|_panic| io::Error::other("reading it failed"))
-    })
+/// The documents of a text.
+pub(super) fn documents(text: &str) -> io::Result<Read> {
+    all(&[text]).pop().unwrap_or_else(|| Ok(Vec::new()))
+}
+
+/// The documents of each text, read where the stack is deep enough whoever asks.
+pub(super) fn all(texts: &[&str]) -> Vec<io::Result<Read>> {
+    // What fails with one text is not to take the others along.
+    let one = |text: &&str| panic::catch_unwind(AssertUnwindSafe(|| read(text)));
+    match spread(texts, one) {
+        Ok(all) => all
+            .into_iter()
+            .map(|it| it.map_err(|_panic| io::Error::other("reading it failed")))
+            .collect(),
+        Err(error) => iter::repeat_n(error.kind(), texts.len()).map(|it| Err(it.into())).collect(),
+    }
 }
 
 /// The documents of a text, each with its bytes. They are cut at the `---` lines first, as kubectl
 /// does it, so that a broken one leaves the others whole.
-fn read(text: &str) -> Vec<(Range<usize>, Parsed)> {
+fn read(text: &str) -> Read {
     let mut documents = Vec::new();
     for range in cut(text) {
         let chunk = text.get(range.clone()).unwrap_or_default();

@@ -106,6 +106,13 @@ impl Files {
         Self { comparisons, ..self.clone() }
     }
 
+    /// The same documents for one of `parts` parts of the work, with its share of the comparisons.
+    #[must_use]
+    pub fn share(&self, parts: usize) -> Self {
+        let comparisons = Arc::new(AtomicUsize::new(COMPARISONS / parts.max(1)));
+        Self { comparisons, ..self.clone() }
+    }
+
     /// The Secret `namespace/name`.
     pub fn secret(&self, namespace: &str, name: &str) -> Sighting<Secret> {
         let key = (namespace.to_owned(), name.to_owned());

@@ -65,13 +65,13 @@ fn right((method, path): &(Method, String)) -> Option<Right> {
     Some(on(group, resource, verb, ""))
 }
 
-/// The rights that a role of `manifests/base/rbac.yaml` gives.
+/// The rights that the roles of a kind in `manifests/base/rbac.yaml` give.
 fn granted(kind: &str) -> Vec<Right> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/base/rbac.yaml");
     let read = Documents::read(&[file]);
     assert_eq!(read.failures, []);
-    let role = read.documents.iter().find(|it| it.object.kind() == kind).unwrap();
-    role.object.list("/rules").iter().flat_map(rights_of).collect()
+    let roles = read.documents.iter().filter(|it| it.object.kind() == kind);
+    roles.flat_map(|it| it.object.list("/rules")).flat_map(rights_of).collect()
 }
 
 fn rights_of(rule: &Value) -> Vec<Right> {
@@ -120,6 +120,7 @@ async fn the_rights_are_those_of_the_requests() {
     let cluster = Cluster::new(api.clone(), NameSource::Seen, None);
     let person = Requester { name: "jane".to_owned(), ..Requester::default() };
     cluster.secret("shop", "web-tls").await;
+    cluster.config_map("shop", "alb-ca").await;
     cluster.namespace("shop").await;
     for kind in
         [Listed::Ingresses, Listed::Grants, Listed::Limits, Listed::Services, Listed::Workloads]
