@@ -61,15 +61,19 @@ pub(super) async fn gather(
     now: i64,
 ) -> Gathered {
     let looks = Looks::new(surroundings, mode);
-    let namespace = looks.look(surroundings.namespace(&subject.namespace)).await;
-    let references = looks.references(&subject.object, &subject.namespace).await;
-    let before = match &subject.old {
-        Some(old) => Some(looks.references(old, &subject.namespace).await),
-        None => None,
-    };
-    let keys: BTreeSet<Key> =
-        references.iter().chain(before.iter().flatten()).map(Key::of).collect();
-    let seen = looks.all(subject, keys).await;
+    let named = Box::pin(async {
+        let references = looks.references(&subject.object, &subject.namespace).await;
+        let before = match &subject.old {
+            Some(old) => Some(looks.references(old, &subject.namespace).await),
+            None => None,
+        };
+        let both = references.iter().chain(before.iter().flatten());
+        let seen = looks.all(subject, both.map(Key::of).collect()).await;
+        (references, before, seen)
+    });
+    // Nearly all of a review's time goes by in the API server, so what can be asked at once is.
+    let home = looks.look(surroundings.namespace(&subject.namespace));
+    let (namespace, (references, before, seen)) = tokio::join!(home, named);
     let users = looks.users(subject, mode).await;
     let own = looks.own_maker(subject).await;
     let around = looks.around(subject).await;

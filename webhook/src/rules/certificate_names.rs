@@ -18,7 +18,8 @@ pub(crate) static RULE: Rule = Rule {
     name: "certificate-names",
     summary: "a Certificate does not ask for a host that is served with its Secret",
     why: "cert-manager issues exactly what `dnsNames` says. An Ingress, Gateway or Host that serves the Secret for \
-          another host shows clients a certificate which is not for it; ingress-nginx serves its default one instead.",
+          another host shows clients a certificate which is not for it (`NET::ERR_CERT_COMMON_NAME_INVALID`): \
+          Gateways serve it as it is, ingress-nginx serves its default one instead.",
     example: "\
 kind: Certificate
 spec:

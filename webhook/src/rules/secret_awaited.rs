@@ -14,9 +14,10 @@ pub(crate) static RULE: Rule = Rule {
     code: Code(202),
     name: "secret-awaited",
     summary: "the Secret does not exist yet, and something will make it",
-    why: "cert-manager needs the Ingress before it makes the Secret, so the Ingress is let in. Until the \
-          Secret is there the controller serves its own default certificate, and where the issuer never \
-          succeeds it stays that way.",
+    why: "cert-manager needs the Ingress or Gateway before it makes the Secret, so that is let in. Until the \
+          Secret is there an Ingress controller serves its own default certificate, and a Gateway's listener has \
+          none: Istio cuts its connections, Gateway API says `ResolvedRefs: False` in the status. Where the \
+          issuer never succeeds it stays that way.",
     example: "\
 metadata:
   annotations:

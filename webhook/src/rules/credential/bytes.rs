@@ -55,7 +55,8 @@ stringData:
         "value-placeholder",
         "a value of the Secret is still a placeholder",
         "Text of the kind `${TLS_CRT}` or `CERT BASE64 STRING GOES HERE` was to be replaced \
-         before `kubectl apply`. As base64 it may even be accepted, and no reader can use it.",
+         before `kubectl apply`. As base64 it may even be accepted, and no reader can use it: an \
+         Ingress controller serves its default certificate, a sidecar does not become ready.",
         (
             "\
 kind: Secret
@@ -86,7 +87,8 @@ stringData:
         "der-not-pem",
         "a value is binary DER, readers need PEM",
         "Windows and Java tools export `.cer`, `.der` and `.p12` files. Readers look for \
-         `-----BEGIN CERTIFICATE-----` and find none.",
+         `-----BEGIN CERTIFICATE-----` and find none; browsers then show ingress-nginx's \"Kubernetes \
+         Ingress Controller Fake Certificate\".",
         (
             "$ kubectl create secret generic shop-tls --from-file=tls.crt=shop.der \
              --from-file=tls.key=shop.key",
@@ -111,7 +113,9 @@ stringData:
         "no-pem-block",
         "a value holds no PEM block of the kind that belongs there",
         "The value is text, but not the lines from `-----BEGIN CERTIFICATE-----` to `-----END \
-         CERTIFICATE-----`: often a certificate request, a public key, or a file name.",
+         CERTIFICATE-----`: often a certificate request, a public key, or a file name. ingress-nginx \
+         serves its default certificate; an Istio gateway has none and cuts every connection, and \
+         Envoy's log says \"Secret is not supplied by SDS\".",
         (
             "\
 stringData:
@@ -139,8 +143,9 @@ stringData:
         Code(109),
         "swapped",
         "certificate and private key are in each other's place",
-        "Nothing reads a key where the certificate belongs. And what stands under `tls.crt` is \
-         shown by tools that take it for public.",
+        "Nothing reads a key where the certificate belongs: OpenSSL says \"no start line: Expecting: \
+         TRUSTED CERTIFICATE\", controllers serve their default certificate. And what stands under \
+         `tls.crt` is shown by tools that take it for public.",
         (
             "$ kubectl create secret generic shop-tls --from-file=tls.crt=shop.key \
              --from-file=tls.key=shop.crt",
@@ -167,7 +172,7 @@ stringData:
         "several-keys",
         "a value holds more than one private key",
         "Which one belongs to the certificate is a guess, and readers guess differently: most \
-         take the first.",
+         take the first. Where that is the wrong one, \"key values mismatch\" is all that is said.",
         (
             "$ cat rsa.key ec.key > tls.key",
             "Keep the one that belongs to the certificate. For RSA and EC side by side, make two \

@@ -73,9 +73,10 @@ pub(super) static PAGES: &[Rule] = &[
         Code(118),
         "ca-as-leaf",
         "a CA certificate is served as a server's own",
-        "`openssl req -x509` makes a certificate with `CA:TRUE` unless told otherwise. Go, curl \
-         and browsers go along where it is trusted; clients built on webpki (rustls) refuse it as \
-         CaUsedAsEndEntity.",
+        "`openssl req -x509` makes a certificate with `CA:TRUE` unless told otherwise. nginx and \
+         Istio serve it without a word, Go, curl and browsers go along where it is trusted; clients \
+         built on webpki (rustls) refuse it as CaUsedAsEndEntity. And whoever gets hold of the pod's \
+         key can issue certificates for any host to all who trust it.",
         (
             "$ openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=shop.example.com -keyout \
              tls.key -out tls.crt",
@@ -114,7 +115,8 @@ pub(super) static PAGES: &[Rule] = &[
         "self-signed",
         "the certificate is signed by itself",
         "Nobody trusts it but who was given this very certificate. Fine for a trial; users get a \
-         warning page.",
+         warning page (`NET::ERR_CERT_AUTHORITY_INVALID`), curl says \"self-signed certificate\", and a \
+         balancer that verifies its application answers 502 (nginx) or 503 (Envoy, and so Istio).",
         (
             "$ openssl req -x509 -newkey rsa:2048 -nodes -addext basicConstraints=CA:FALSE ...",
             "Take a certificate of a CA that the clients trust: a private one, or cert-manager \
@@ -126,7 +128,8 @@ pub(super) static PAGES: &[Rule] = &[
         "not-for-production",
         "the certificate is from a staging environment, or a temporary one",
         "Let's Encrypt's staging CA is trusted by nobody, and cert-manager's temporary \
-         certificate only bridges the time until the real one is there.",
+         certificate only bridges the time until the real one is there. Browsers show \
+         `NET::ERR_CERT_AUTHORITY_INVALID` for both.",
         (
             "\
 metadata:
@@ -139,7 +142,10 @@ metadata:
         Code(123),
         "expired",
         "the certificate is past its time",
-        "Every client refuses it: `NET::ERR_CERT_DATE_INVALID`, \"certificate has expired\".",
+        "Every client refuses it: `NET::ERR_CERT_DATE_INVALID`, \"certificate has expired\". \
+         Controllers serve it all the same. A balancer that verifies its application answers 502 \
+         (nginx: \"upstream SSL certificate verify error: (10:certificate has expired)\") or 503 (Envoy, \
+         and so Istio: CERTIFICATE_VERIFY_FAILED).",
         (
             "$ openssl x509 -in tls.crt -noout -enddate # notAfter=Jan  1 00:00:00 2020 GMT",
             "Renew it and apply the Secret again. A copy of another Secret is not renewed with \
@@ -150,7 +156,9 @@ metadata:
         Code(124),
         "not-yet-valid",
         "the certificate is not valid yet",
-        "Clients refuse it until its time has come, unless their clocks are wrong by as much.",
+        "Clients refuse it until its time has come: `NET::ERR_CERT_DATE_INVALID`, \"certificate is \
+         not yet valid\". Whoever tries it on the machine that issued it, with the same wrong clock, sees \
+         nothing of that.",
         (
             "$ openssl x509 -in tls.crt -noout -startdate # notBefore=Jan  1 00:00:00 2090 GMT",
             "Apply it when its time has come, or check the clock of the machine that issued it.",
@@ -161,7 +169,8 @@ metadata:
         "expires-soon",
         "the certificate is about to expire",
         "Less than 14 days are left, or less than a quarter of its lifetime where that is \
-         shorter. What renews certificates would have done so by now.",
+         shorter. What renews certificates would have done so by now: cert-manager does after two \
+         thirds of the lifetime. Controllers serve it to the end without telling clients.",
         (
             "$ openssl x509 -in tls.crt -noout -checkend 1209600 # Certificate will expire",
             "Renew it. With cert-manager, `kubectl describe certificate` says what keeps it.",
@@ -171,8 +180,10 @@ metadata:
         Code(126),
         "weak-key",
         "the key is too short, or of a kind that TLS refuses",
-        "OpenSSL 3 says \"ee key too small\", browsers refuse RSA below 2048 bits; keys on other \
-         curves than P-256, P-384 and P-521 are not part of TLS 1.3's usual set.",
+        "OpenSSL 3, and nginx with it, does not load RSA below 2048 bits (\"ee key too small\"), and \
+         browsers refuse it. Of curves, clients have P-256, P-384 and mostly P-521; a key on another one \
+         (secp256k1), a DSA key or one that is for RSA-PSS alone ends in \"no shared cipher\" or \
+         `handshake_failure`, where it can be loaded at all.",
         (
             "$ openssl req -newkey rsa:1024 ...",
             "Make a new pair: `openssl ecparam -name prime256v1 -genkey -noout -out tls.key`, or \
@@ -226,8 +237,9 @@ metadata:
         Code(131),
         "ca-expired",
         "a trusted CA is past its time",
-        "Clients whose certificates it issued are refused by most verifiers, while some go on \
-         accepting them; either is a surprise.",
+        "Clients whose certificates it issued are refused by most verifiers (nginx answers 400, \
+         \"The SSL certificate error\"), while some go on accepting them: a trust anchor's own dates need \
+         not be looked at (RFC 5280, 6.1). Either is a surprise.",
         (
             "$ openssl x509 -in ca.crt -noout -enddate # notAfter=Jan  1 00:00:00 2020 GMT",
             "Replace it with the CA's current certificate, and leave both in the bundle while \

@@ -1,5 +1,5 @@
-//! The overlays of `manifests/overlays` on a real API server: what each is for, with the rights that it
-//! gives and no more.
+//! What a cluster is given: the overlays on a real API server, each with the rights that it gives and no
+//! more; the page about rights; the dashboards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -267,4 +267,36 @@ fn every_right_is_on_the_page_and_nothing_else() {
         manifests.join("overlays/nearest-name/rbac.yaml"),
     ]);
     assert_eq!(told, given);
+}
+
+/// The expressions and variables of a dashboard.
+fn queries(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(queries).collect(),
+        Value::Object(fields) => {
+            let own = ["expr", "query"].iter().filter_map(|name| fields.get(*name)?.as_str());
+            own.chain(fields.values().flat_map(queries)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The pages are held against what the programs tell, by their own tests.
+#[test]
+fn every_metric_of_a_dashboard_is_told_by_its_program() {
+    for (name, page) in [("webhook", "docs/webhook.md"), ("sidecar", "docs/sidecar.md")] {
+        let page = std::fs::read_to_string(root().join(page)).unwrap();
+        let file = root().join(format!("manifests/dashboards/{name}.json"));
+        let dashboard: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let mut found = BTreeSet::new();
+        for query in queries(&dashboard) {
+            let words = query.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+            found.extend(words.filter(|word| word.starts_with("lasthop_")));
+        }
+        assert!(found.len() > 8, "{name}: {found:?}");
+        for metric in found {
+            let plain = metric.strip_suffix("_bucket").unwrap_or(metric);
+            assert!(page.contains(&format!("`{plain}`")), "{metric} is no metric of the {name}");
+        }
+    }
 }
