@@ -102,6 +102,23 @@ fn an_ingress_that_cannot_work_is_refused_in_words_and_admitted_once_it_can() {
     assert!(dry.stderr.contains("Warning: LH"), "{dry}");
     let stored = cluster.get(&["ingress", "web", "-n", namespace]);
     assert_eq!(stored["spec"]["tls"], right["spec"]["tls"]);
+
+    // Two who apply one field: of the conflict the API server tells, of what is wrong lasthop.
+    let apply = |manager: &str, object: &Value| {
+        let arguments = ["apply", "-f", "-", "--server-side", manager];
+        kubectl(cluster, &arguments, object)
+    };
+    let take = ["apply", "-f", "-", "--server-side", "--field-manager=team", "--force-conflicts"];
+    kubectl(cluster, &take, &right).expect_success();
+    let conflict = apply("--field-manager=platform", &wrong);
+    assert!(!conflict.status.success(), "{conflict}");
+    assert!(conflict.stderr.contains("conflict with \"team\""), "{conflict}");
+    assert!(!conflict.stderr.contains("LH"), "{conflict}");
+    let force =
+        ["apply", "-f", "-", "--server-side", "--field-manager=platform", "--force-conflicts"];
+    let refused = kubectl(cluster, &force, &wrong);
+    assert!(refused.stderr.contains("LH201"), "{refused}");
+    apply("--field-manager=team", &right).expect_success();
     webhook.stop();
 }
 

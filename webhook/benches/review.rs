@@ -1,5 +1,5 @@
 //! One review: an Ingress with three items of TLS, each with a Secret that holds a chain of three
-//! certificates; and one rehearsal of a re-encrypted hop.
+//! certificates.
 //!
 //! `cargo bench -p lasthop --bench review`
 
