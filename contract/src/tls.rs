@@ -10,13 +10,13 @@ use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, ServerConfig, SignatureScheme, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 
 use crate::client_policy::{ClientPolicy, ClientVerifier, RefusalObserver};
 use crate::credential::{Credential, Name};
 use crate::server_policy::{ServerObserver, ServerPolicy, ServerVerifier};
-use crate::sidecar_config::Protocol;
+use crate::sidecar_config::{Protocol, UpstreamScheme};
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     // rustls prefers X25519 unless a feature of it is set; what is recorded today is read once there
@@ -36,6 +36,14 @@ pub fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
     match protocol {
         Protocol::Http | Protocol::H2c => &[b"h2", b"http/1.1"],
         Protocol::Tcp => &[],
+    }
+}
+
+/// What an originating listener offers in ALPN (RFC 7301) to a next tier of `scheme`.
+pub fn upstream_alpn(scheme: UpstreamScheme) -> &'static [&'static [u8]] {
+    match scheme {
+        UpstreamScheme::Https => &[b"h2", b"http/1.1"],
+        UpstreamScheme::Tls => &[],
     }
 }
 
@@ -113,10 +121,21 @@ impl ClientTls<'_> {
     /// # Errors
     /// Only where the provider has no version of TLS.
     pub fn config(self) -> Result<ClientConfig, rustls::Error> {
+        self.config_for(rustls::DEFAULT_VERSIONS)
+    }
+
+    /// The same for some versions of TLS: the rehearsal runs each by itself.
+    ///
+    /// # Errors
+    /// Only where the provider has none of them.
+    pub fn config_for(
+        self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<ClientConfig, rustls::Error> {
         let Self { credential, server: (policy, observer), alpn } = self;
         let presented = credential.map(|it| Arc::clone(it.certified_key()));
         let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
+            .with_protocol_versions(versions)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(ServerVerifier::new(policy, observer)))
             .with_client_cert_resolver(Arc::new(Presented(presented)));

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::object::Object;
 use crate::path::FieldPath;
 
+mod kustomize;
 mod locate;
 mod parse;
 mod read;
@@ -87,6 +88,10 @@ pub struct Documents {
     pub files: usize,
     /// How many documents are no Kubernetes objects, such as the values of a Helm chart.
     pub skipped: usize,
+    /// How many are parts of objects, left out by [`Self::without_patches`].
+    pub patches: usize,
+    /// The files that kustomize is told to apply as patches.
+    patch_files: Vec<PathBuf>,
 }
 
 impl Documents {
@@ -122,6 +127,20 @@ impl Documents {
         documents
     }
 
+    /// The same without what is only a part of an object, to be merged into another by kustomize: as an
+    /// object of its own it would be missing all the rest.
+    #[must_use]
+    pub fn without_patches(mut self) -> Self {
+        let count = self.documents.len();
+        let files = std::mem::take(&mut self.patch_files);
+        self.documents.retain(|document| {
+            !kustomize::is_among(&files, document.file())
+                && !kustomize::is_patch(&document.object.0)
+        });
+        self.patches += count - self.documents.len();
+        self
+    }
+
     fn add(&mut self, source: Source, parsed: io::Result<parse::Read>) {
         let source = Arc::new(source);
         self.files += 1;
@@ -132,7 +151,10 @@ impl Documents {
         };
         for (range, parsed) in parsed {
             match parsed {
-                Ok(value) => self.add_object(&source, &range, value, FieldPath::default()),
+                Ok(value) => {
+                    self.patch_files.extend(kustomize::patches_of(&source.name, &value));
+                    self.add_object(&source, &range, value, FieldPath::default());
+                }
                 Err((place, message)) => {
                     self.failures.push(Failure { file: source.name.clone(), place, message });
                 }

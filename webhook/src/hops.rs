@@ -18,6 +18,7 @@ mod gateway_api;
 mod ingress;
 mod inside;
 mod istio;
+pub(crate) mod next_tier;
 mod traefik;
 
 /// One way from a host to an application.
@@ -194,6 +195,12 @@ pub(crate) fn reencrypted(
         }
     }
     hops
+}
+
+/// Whether `service` selects the pods of `workload`.
+pub(crate) fn is_before(service: &Object, workload: &Object) -> bool {
+    let pod = crate::inject::pod_of(workload);
+    pod.is_some_and(|(_, pod)| crate::inject::service::selects(service, &pod))
 }
 
 /// Everything around, by kind.

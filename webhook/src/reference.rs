@@ -44,6 +44,8 @@ pub enum Role {
     ListenerServer,
     /// A Gateway of Gateway API verifies clients with its CAs: `caCertificateRefs`.
     ListenerClientCa,
+    /// A Gateway of Gateway API presents it to Services that ask: `clientCertificateRef`.
+    GatewayBackendClient,
     /// Another controller serves it to clients: Ambassador, AKO, OpenShift's router.
     ControllerServer,
     /// Ambassador verifies clients with the certificate in it: `ca_secret`.
@@ -68,6 +70,7 @@ impl Role {
             | Self::BackendClient
             | Self::VerifyingBackendClient
             | Self::ListenerServer
+            | Self::GatewayBackendClient
             | Self::ControllerServer => &[Form::Tls],
             Self::GatewayServer | Self::MutualGatewayServer => &[Form::Tls, Form::Generic],
             Self::AlbClient => &[Form::AlbCerts],
@@ -106,12 +109,19 @@ impl Role {
             )
     }
 
+    /// The kind of object that a reference of Gateway API means where it says none; empty where it has to
+    /// say one.
+    fn default_kind(self) -> &'static str {
+        if self == Self::ListenerClientCa { "" } else { "Secret" }
+    }
+
     /// What the reader needs in the Secret, in words.
     pub fn needs(self) -> &'static str {
         match self {
-            Self::IngressServer | Self::ListenerServer | Self::ControllerServer => {
-                "`tls.crt` and `tls.key`"
-            }
+            Self::IngressServer
+            | Self::ListenerServer
+            | Self::GatewayBackendClient
+            | Self::ControllerServer => "`tls.crt` and `tls.key`",
             Self::GatewayServer => "`tls.crt` and `tls.key`, or `cert` and `key`",
             Self::MutualGatewayServer => {
                 "`tls.crt` and `tls.key`, or `cert` and `key`, and the CA of the clients"

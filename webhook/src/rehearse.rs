@@ -3,7 +3,7 @@
 //! One end is a listener of the sidecar, made from the document that the injector writes by the code
 //! that the sidecar runs. The other is whoever connects to it: a balancer with the credential and the
 //! habits that its annotations give it. rustls does no I/O of its own, so both sit in one function and
-//! pass bytes to each other. What fails is told with the field that has to change: [`Blame`].
+//! pass bytes to each other. Where another sidecar connects, both ends are what the sidecars run. What fails is told with the field that has to change: [`Blame`].
 
 use std::sync::Arc;
 
@@ -15,14 +15,16 @@ mod balancer;
 mod handshake;
 mod listener;
 mod look;
+mod originating;
 mod place;
 
 pub use advice::{Blame, Party};
 pub use balancer::client_of;
-pub use handshake::{Client, Trusts, Version};
+pub use handshake::{Caller, Client, Trusts, Version};
 pub use listener::{Found, Listener, Unfit};
 pub use look::look;
-pub use place::Place;
+pub use originating::Originating;
+pub use place::{Outlet, Place};
 
 /// What came of one handshake.
 #[derive(Clone, Debug)]
@@ -80,14 +82,18 @@ pub struct Act {
     pub outcome: Outcome,
 }
 
-/// Runs the handshake of `client` and `listener` in both versions of TLS, at the Unix time `now`.
+/// Runs the handshake of `caller` and `listener` in both versions of TLS, at the Unix time `now`.
 ///
 /// # Errors
 /// What keeps the listener from serving, or from being known.
-pub fn rehearse(listener: &Listener, client: &Client, now: i64) -> Result<Vec<Act>, Arc<[Unfit]>> {
+pub fn rehearse(
+    listener: &Listener,
+    caller: Caller<'_>,
+    now: i64,
+) -> Result<Vec<Act>, Arc<[Unfit]>> {
     let server = listener.tls()?;
     let acts = Version::ALL
         .into_iter()
-        .map(|version| Act { version, outcome: handshake::run(&server, client, version, now) });
+        .map(|version| Act { version, outcome: handshake::run(&server, caller, version, now) });
     Ok(acts.collect())
 }

@@ -34,6 +34,8 @@ pub struct Report<'a> {
     pub namespaces: Option<usize>,
     /// How many documents were left out because they are no Kubernetes objects.
     pub skipped: usize,
+    /// How many were left out because they are parts of objects, for kustomize.
+    pub patches: usize,
 }
 
 impl<'a> Report<'a> {
@@ -51,7 +53,7 @@ impl<'a> Report<'a> {
     /// Whether something could not be read, or nothing was there to be read: then no findings mean
     /// nothing.
     pub fn is_unusable(&self) -> bool {
-        !self.failures.is_empty() || self.objects + self.without_rules == 0
+        !self.failures.is_empty() || self.objects + self.without_rules + self.patches == 0
     }
 
     /// The number of findings of one severity.

@@ -12,6 +12,7 @@ pub(crate) mod bad_override;
 mod balancer_refuses_sidecar;
 mod budget_used_up;
 mod certificate_names;
+mod clients_not_verified;
 pub(crate) mod copied_secret;
 mod could_not_look;
 mod credential;
@@ -20,12 +21,19 @@ mod host_in_two_items;
 mod host_not_covered;
 mod host_syntax;
 mod ingress_annotation_value;
+mod inline_key;
+mod key_kind;
 mod limit_range;
 mod mutual_without_ca;
+mod next_tier_distrusted;
+mod next_tier_refuses;
+mod no_certificate;
 mod passthrough_unused;
 pub(crate) mod placeholder;
 mod plaintext_service;
+mod plaintext_to_sidecar;
 mod proxy_ssl_name_key;
+mod proxy_ssl_unused;
 mod proxy_ssl_verify_value;
 mod proxy_ssl_without_secret;
 mod public_ca_clients;
@@ -126,10 +134,16 @@ static RULES: &[&Rule] = &[
     &passthrough_unused::RULE,
     &secret_elsewhere::RULE,
     &ssl_services::RULE,
+    &plaintext_to_sidecar::RULE,
+    &proxy_ssl_unused::RULE,
+    &clients_not_verified::RULE,
+    &inline_key::RULE,
     &mutual_without_ca::RULE,
     &tls_on_plaintext_port::RULE,
     &reference_not_permitted::RULE,
     &certificate_names::RULE,
+    &no_certificate::RULE,
+    &key_kind::RULE,
     &could_not_look::RULE,
     &budget_used_up::RULE,
     &public_ca_clients::RULE,
@@ -141,6 +155,8 @@ static RULES: &[&Rule] = &[
     &sidecar_refuses_balancer::RULE,
     &balancer_refuses_sidecar::RULE,
     &sidecar_absent::RULE,
+    &next_tier_refuses::RULE,
+    &next_tier_distrusted::RULE,
 ];
 
 /// The kinds that rules read, by group and kind. What else is among files is read for what it makes,

@@ -96,6 +96,11 @@ impl Collection {
     fn holds(&self, object: &Object) -> bool {
         object.is(self.group, self.kind)
     }
+
+    /// Whether both are the same.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.group, self.resource) == (other.group, other.resource)
+    }
 }
 
 /// Where an object's surroundings come from.
@@ -137,6 +142,17 @@ impl Surroundings {
         match self {
             Self::Cluster(cluster) => cluster.list(kind, namespace).await,
             Self::Files(files) => files.list(kind, namespace),
+        }
+    }
+
+    /// Whether there can be sidecars in a namespace, of which `home` is the object: its label says so,
+    /// and where there is nothing but files, one of them has to ask for it.
+    pub fn may_inject(&self, namespace: &str, home: &Sighting<Object>) -> bool {
+        match self {
+            Self::Cluster(_) => {
+                home.found().is_some_and(|it| crate::inject::is_switched_on(Some(&it.labels())))
+            }
+            Self::Files(files) => files.asks_for_sidecars(namespace),
         }
     }
 
@@ -198,7 +214,7 @@ impl Surroundings {
     ) -> Sighting<BTreeMap<String, ObjectRef>> {
         match self {
             Self::Cluster(cluster) => cluster.makers(namespace, secrets).await,
-            Self::Files(files) => Sighting::Found(files.makers(namespace, secrets)),
+            Self::Files(files) => files.makers(namespace, secrets),
         }
     }
 

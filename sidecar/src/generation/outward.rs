@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lasthop_contract::credential::{Certificate, Credential, Trust};
 use lasthop_contract::server_policy::{Authorities, ServerNames, ServerPolicy};
 use lasthop_contract::sidecar_config::UpstreamScheme;
-use lasthop_contract::tls::ClientTls;
+use lasthop_contract::tls::{ClientTls, upstream_alpn};
 use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -152,10 +152,7 @@ impl OutwardKeeper {
             }
             Ok(Arc::new(tls))
         };
-        let tls = match self.scheme {
-            UpstreamScheme::Https => config(&[b"h2", b"http/1.1"])?,
-            UpstreamScheme::Tls => config(&[])?,
-        };
+        let tls = config(upstream_alpn(self.scheme))?;
         let http1 = config(&[b"http/1.1"])?;
         self.serial += 1;
         Ok(Outward { serial: self.serial, tls, http1, policy: Arc::clone(&self.policy) })

@@ -13,7 +13,7 @@ use super::scene::{Maker, Nearest, Own, Scene, SeenSecret, Sight, User};
 use super::{Mode, Subject};
 use crate::inject;
 use crate::object::{Object, Secret};
-use crate::reference::ingress_annotations::Backend;
+use crate::reference::ingress_annotations::{Backend, Reencryption, reencryption};
 use crate::reference::{self, Reference, Role, Weight, certificate, istio_gateway};
 use crate::rules::copied_secret;
 use crate::surroundings::{Listed, Sighting, Surroundings};
@@ -77,7 +77,7 @@ pub(super) async fn gather(
     let users = looks.users(subject, mode).await;
     let own = looks.own_maker(subject).await;
     let around = looks.around(subject).await;
-    let behind = looks.behind(subject).await;
+    let behind = looks.behind(subject, &namespace).await;
     let room = looks.room(subject).await;
     let grants = looks.grants(subject, &references).await;
     let rehearsed = looks.rehearsed(subject, mode, now).await;
@@ -319,8 +319,10 @@ impl<'a> Looks<'a> {
         references: &[Reference],
     ) -> BTreeMap<String, Sighting<Vec<Object>>> {
         let of_listener = |it: &&Reference| {
-            matches!(it.role, Role::ListenerServer | Role::ListenerClientCa)
-                && it.namespace != subject.namespace
+            matches!(
+                it.role,
+                Role::ListenerServer | Role::ListenerClientCa | Role::GatewayBackendClient
+            ) && it.namespace != subject.namespace
         };
         let namespaces = references.iter().filter(of_listener).map(|it| it.namespace.clone());
         let namespaces: BTreeSet<String> = namespaces.collect();
@@ -331,11 +333,16 @@ impl<'a> Looks<'a> {
         join_all(looking).await.into_iter().collect()
     }
 
-    /// Where `subject` is an Ingress whose controller speaks TLS to the application: the sidecars that
-    /// it speaks to.
-    async fn behind(&self, subject: &Subject) -> Vec<Behind> {
+    /// Where `subject` is an Ingress whose controller speaks TLS to the application, or should: the
+    /// sidecars behind it.
+    async fn behind(&self, subject: &Subject, home: &Sighting<Object>) -> Vec<Behind> {
         let speaks_tls = Backend::read(&subject.object).is_some_and(|it| it.speaks_tls());
-        if !speaks_tls {
+        // Of an Ingress that asks for nothing nobody looks, but where there can be sidecars.
+        let may_forget = || {
+            matches!(reencryption(&subject.object), Some(Reencryption::Absent { .. }))
+                && self.surroundings.may_inject(&subject.namespace, home)
+        };
+        if !speaks_tls && !may_forget() {
             return Vec::new();
         }
         let list = |kind| self.look(self.surroundings.list(kind, &subject.namespace));

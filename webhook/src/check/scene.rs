@@ -11,7 +11,7 @@ use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::path::FieldPath;
 use crate::reference::{Reference, Weight};
-use crate::rehearse::{Blame, Outcome, Place};
+use crate::rehearse::{Blame, Outcome, Outlet, Place};
 use crate::rules::Rule;
 use crate::surroundings::Sighting;
 
@@ -38,8 +38,8 @@ pub struct Scene {
     /// Where the object asks for a sidecar: the Services of its namespace. Where it is a Service: the
     /// workloads.
     pub around: Sighting<Vec<Object>>,
-    /// Where the object is an Ingress whose controller speaks TLS to the application: the sidecars that
-    /// it speaks to.
+    /// Where the object is an Ingress whose controller speaks TLS to the application, or should: the
+    /// sidecars behind it.
     pub behind: Vec<Behind>,
     /// Where the object asks for a sidecar: what its namespace has of
     /// `LimitRange` and `ResourceQuota`.
@@ -81,8 +81,8 @@ impl Scene {
 /// A re-encrypted hop that was rehearsed and does not work.
 #[derive(Clone, Debug)]
 pub struct Rehearsed {
-    /// The field of the Ingress that re-encrypts.
-    pub path: FieldPath,
+    /// Who connects.
+    pub from: Dialer,
     /// The listener that it leads to.
     pub place: Place,
     /// How the handshake ended.
@@ -91,6 +91,20 @@ pub struct Rehearsed {
     pub blame: Blame,
     /// What it weighs.
     pub severity: Severity,
+}
+
+/// The end of a re-encrypted hop that connects.
+#[derive(Clone, Debug)]
+pub enum Dialer {
+    /// A balancer.
+    Balancer {
+        /// The Ingress that configures it.
+        ingress: ObjectRef,
+        /// Its field that re-encrypts.
+        path: FieldPath,
+    },
+    /// A sidecar, to its next tier.
+    Sidecar(Box<Outlet>),
 }
 
 /// The Secret in question itself.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::surroundings::{Completeness, Files};
 
+mod hops;
 mod hostile;
 mod kinds;
 mod ratchet;
@@ -107,7 +108,7 @@ impl Asked {
     fn judged(self) -> Judgement {
         let documents = self.around.into_iter().map(Object).collect();
         let surroundings = Surroundings::Files(Files::new(documents, self.completeness));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(check(&self.subject, &surroundings, &self.mode, NOW))
     }
 

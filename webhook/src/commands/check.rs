@@ -169,6 +169,7 @@ fn report<'a>(
         without_rules: read.documents.len() - judged,
         files: read.files,
         skipped: read.skipped,
+        patches: read.patches,
         ..Report::default()
     };
     let files = files(read, namespace, completeness);

@@ -61,7 +61,7 @@ impl Input {
 
     /// The documents of the files.
     pub(super) fn read(&self) -> Documents {
-        Documents::read(&self.paths)
+        Documents::read(&self.paths).without_patches()
     }
 
     /// Reads the files, or finds the cluster.
@@ -77,7 +77,7 @@ impl Input {
             let surroundings = Surroundings::Cluster(cluster);
             return Ok(Source { surroundings, documents: Documents::default(), namespace });
         }
-        let documents = Documents::read(&paths);
+        let documents = Documents::read(&paths).without_patches();
         let mut failures: Vec<String> = documents.failures.iter().map(text::failure).collect();
         if failures.is_empty() && documents.documents.is_empty() {
             failures.push("error: there is no Kubernetes object in what was given".to_owned());

@@ -8,7 +8,9 @@ use clap::Parser;
 use super::input::{Input, Source};
 use super::{FOUND, Output, UNUSABLE, complain, end, print, wait};
 use crate::clock;
-use crate::rehearse::{Blame, Client, Listener, Outcome, Party, Place, Unfit, look, rehearse};
+use crate::rehearse::{
+    Blame, Caller, Client, Listener, Outcome, Party, Place, Unfit, look, rehearse,
+};
 use crate::render::rehearsal::{self, Ran, Told, Verdict};
 use crate::render::text::Colour;
 
@@ -100,7 +102,7 @@ async fn tell(
     let place = to.choose(&workload, Place::all(&workload, namespace))?;
     let found = look(&source.surroundings, namespace, &place.terminate).await;
     let listener = Listener::new(&place.terminate, &found);
-    let party = Party { called: "the client", chain: &client.chain, trusts: None };
+    let party = Party { called: "the client", chain: &client.chain, trusts: None, outlet: None };
     let (outcome, ran) = run(&listener, client, now);
     let mut told = Told {
         verdict: Verdict::Unknown,
@@ -148,7 +150,7 @@ fn run(
         return (judge(listener, client, now), Ran::Verifier { beside: served(listener) });
     };
     let end = Client { presents: Some(std::sync::Arc::clone(key)), ..Client::default() };
-    match rehearse(listener, &end, now) {
+    match rehearse(listener, Caller::Client(&end), now) {
         Ok(acts) => {
             let versions = acts.iter().map(|act| act.version).collect();
             let failed = acts.iter().position(|act| !matches!(act.outcome, Outcome::LetIn(_)));

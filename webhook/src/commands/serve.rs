@@ -277,7 +277,7 @@ fn own_namespace() -> String {
 
 /// The documents of `paths`. Without `metadata.namespace` they are in `default`, as for kubectl.
 fn read_files(paths: &[PathBuf]) -> anyhow::Result<Files> {
-    let read = Documents::read(paths);
+    let read = Documents::read(paths).without_patches();
     if !read.failures.is_empty() {
         let failures = read.failures.iter().map(|failure| match failure.place {
             Some((line, column)) => {

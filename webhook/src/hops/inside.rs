@@ -14,7 +14,7 @@ use crate::inject;
 use crate::inject::service::selects;
 use crate::object::Object;
 use crate::rehearse::{
-    Blame, Client, Listener, Outcome, Party, Place, Unfit, client_of, look, rehearse,
+    Blame, Caller, Client, Listener, Outcome, Party, Place, Unfit, client_of, look, rehearse,
 };
 use crate::surroundings::Sighting;
 
@@ -285,7 +285,7 @@ fn judged(
     let (Some(client), true) = (client, known || auth == ClientAuth::None) else {
         return Hop { state: State::Unknown, ..hop };
     };
-    let acts = match rehearse(listener, client, world.now) {
+    let acts = match rehearse(listener, Caller::Client(client), world.now) {
         Ok(acts) => acts,
         Err(unfit) => {
             let state =
@@ -298,7 +298,7 @@ fn judged(
         }
     };
     let chain: Vec<Certificate> = client.chain();
-    let party = Party { called: "the balancer", chain: &chain, trusts: None };
+    let party = Party { called: "the balancer", chain: &chain, trusts: None, outlet: None };
     let blame = acts.iter().find_map(|act| Blame::of(&act.outcome, place, party));
     if let Some(Blame { code, message, help, .. }) = blame {
         let code = code.map(|code| format!(" [{code}]")).unwrap_or_default();

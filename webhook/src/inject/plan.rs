@@ -375,6 +375,11 @@ impl Mount {
         }
     }
 
+    /// Whether it is a Secret, as opposed to a `ConfigMap`.
+    pub fn is_secret(&self) -> bool {
+        !matches!(self, Self::CaConfigMap(_) | Self::UpstreamCaConfigMap(_))
+    }
+
     /// The directory below the secrets root.
     fn directory(&self) -> String {
         format!("{}/{}", self.purpose(), self.name())

@@ -23,12 +23,69 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
         return Vec::new();
     }
     let listeners = object.list("/spec/listeners").iter().enumerate();
-    listeners
-        .flat_map(|(at, listener)| {
-            let path = FieldPath::of(["spec", "listeners"]).index(at);
-            of_listener(listener, &path, namespace)
-        })
-        .collect()
+    let of_listeners = listeners.flat_map(|(at, listener)| {
+        let path = FieldPath::of(["spec", "listeners"]).index(at);
+        of_listener(listener, &path, namespace)
+    });
+    of_listeners.chain(of_whole(object, namespace)).collect()
+}
+
+/// What holds for all listeners: the CAs of clients, and what is presented to Services.
+///
+/// <https://gateway-api.sigs.k8s.io/reference/spec/#gatewaytlsconfig>
+fn of_whole(object: &Object, namespace: &str) -> Vec<Reference> {
+    let tls = FieldPath::of(["spec", "tls"]);
+    let frontend = tls.key("frontend");
+    let ports = object.list("/spec/tls/frontend/perPort").len();
+    let per_port = (0..ports).map(|at| frontend.key("perPort").index(at).key("tls"));
+    let validations = [frontend.key("default")].into_iter().chain(per_port);
+    let authorities = validations.flat_map(|path| {
+        let path = path.key("validation").key("caCertificateRefs");
+        let count = path.find(&object.0).and_then(Value::as_array).map_or(0, Vec::len);
+        (0..count).map(|at| (path.index(at), Role::ListenerClientCa)).collect::<Vec<_>>()
+    });
+    let presented = (tls.key("backend").key("clientCertificateRef"), Role::GatewayBackendClient);
+    let all = authorities.chain([presented]);
+    all.filter_map(|(path, role)| {
+        let reference = secret(path.find(&object.0)?, &path, role.default_kind(), namespace)?;
+        Some(Reference { role, ..reference })
+    })
+    .collect()
+}
+
+/// The listeners that end TLS and name no certificate for it, unless the controller may take it from
+/// elsewhere: out of `options`, of an annotation of Google's, of parameters, or from AWS.
+pub fn without_certificate(object: &Object) -> Vec<FieldPath> {
+    let class = object.text("/spec/gatewayClassName").to_ascii_lowercase();
+    let is_of_cloud = ["gke", "aws", "amazon", "azure"].iter().any(|it| class.starts_with(it));
+    let has_parameters = object.0.pointer("/spec/infrastructure/parametersRef").is_some();
+    if !is_gateway(object)
+        || is_of_cloud
+        || has_parameters
+        || object.annotation("networking.gke.io/certmap").is_some()
+    {
+        return Vec::new();
+    }
+    let names_none = |listener: &Value| {
+        let text = |pointer: &str| listener.pointer(pointer).and_then(Value::as_str);
+        let is_empty = |pointer: &str| {
+            listener.pointer(pointer).is_none_or(|it| match it {
+                Value::Array(list) => list.is_empty(),
+                Value::Object(members) => members.is_empty(),
+                other => other.is_null(),
+            })
+        };
+        let ends = match text("/protocol") {
+            Some("HTTPS") => matches!(text("/tls/mode"), None | Some("" | "Terminate")),
+            // Without a mode it may be there for TLSRoutes that a controller passes through.
+            Some("TLS") => text("/tls/mode") == Some("Terminate"),
+            _ => false,
+        };
+        ends && is_empty("/tls/certificateRefs") && is_empty("/tls/options")
+    };
+    let listeners = object.list("/spec/listeners").iter().enumerate();
+    let wrong = listeners.filter(|(_, listener)| names_none(listener));
+    wrong.map(|(at, _)| FieldPath::of(["spec", "listeners"]).index(at)).collect()
 }
 
 fn of_listener(listener: &Value, path: &FieldPath, namespace: &str) -> Vec<Reference> {
@@ -61,27 +118,31 @@ fn secrets(listener: &Value, tls: &FieldPath, keys: &[&str], namespace: &str) ->
     let path = keys.iter().fold(tls.clone(), |path, key| path.key(key));
     let list = keys.iter().try_fold(listener.get("tls"), |value, key| Some(value?.get(key)));
     let list = list.flatten().and_then(Value::as_array).into_iter().flatten().enumerate();
-    list.filter_map(|(at, reference)| {
-        let text = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or_default();
-        let is_secret = text("group").is_empty() && matches!(text("kind"), "" | "Secret");
-        // Of CAs the default is not a Secret; the field is required there.
-        let is_secret = is_secret && (keys.len() == 1 || text("kind") == "Secret");
-        let path = path.index(at);
-        let (of, path) = match text("namespace") {
-            "" => (namespace, path.key("name")),
-            other => (other, path.key("name")),
-        };
-        let weight = if of == namespace { Weight::Refuses } else { Weight::Warns };
-        (is_secret && !text("name").is_empty()).then(|| Reference {
-            path,
-            namespace: of.to_owned(),
-            secret: text("name").to_owned(),
-            hosts: Vec::new(),
-            role: Role::ListenerServer,
-            weight,
-        })
+    // Of CAs the default is not a Secret; the field is required there.
+    let default = if keys.len() == 1 { "Secret" } else { "" };
+    list.filter_map(|(at, reference)| secret(reference, &path.index(at), default, namespace))
+        .collect()
+}
+
+/// The Secret that one reference names, where it is of the `default` kind if it says none.
+fn secret(
+    reference: &Value,
+    path: &FieldPath,
+    default: &str,
+    namespace: &str,
+) -> Option<Reference> {
+    let text = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or_default();
+    let kind = if text("kind").is_empty() { default } else { text("kind") };
+    let of = if text("namespace").is_empty() { namespace } else { text("namespace") };
+    let weight = if of == namespace { Weight::Refuses } else { Weight::Warns };
+    (text("group").is_empty() && kind == "Secret" && !text("name").is_empty()).then(|| Reference {
+        path: path.key("name"),
+        namespace: of.to_owned(),
+        secret: text("name").to_owned(),
+        hosts: Vec::new(),
+        role: Role::ListenerServer,
+        weight,
     })
-    .collect()
 }
 
 /// Whether `grant`, a ReferenceGrant of the Secret's namespace, lets Gateways of `from` name
@@ -148,6 +209,66 @@ mod tests {
         assert_eq!(of(&gateway("v1", &listener(&other)), "edge"), []);
         let odd = json!({"certificateRefs": "web-tls", "frontendValidation": []});
         assert_eq!(of(&gateway("v1", &listener(&odd)), "edge"), []);
+    }
+
+    #[test]
+    fn a_gateway_names_secrets_for_all_its_listeners() {
+        let object = Object(json!({
+            "apiVersion": format!("{GROUP}/v1"), "kind": "Gateway",
+            "spec": {"tls": {
+                "backend": {"clientCertificateRef": {"name": "presented"}},
+                "frontend": {
+                    "default": {"validation": {"caCertificateRefs": [
+                        {"group": "", "kind": "Secret", "name": "clients"},
+                        {"group": "", "kind": "ConfigMap", "name": "others"},
+                    ]}},
+                    "perPort": [{"port": 8443, "tls": {"validation": {"caCertificateRefs": [
+                        {"group": "", "kind": "Secret", "name": "partners", "namespace": "trust"},
+                    ]}}}],
+                },
+            }},
+        }));
+        let found: Vec<_> = of(&object, "edge")
+            .into_iter()
+            .map(|it| (it.path.to_string(), it.secret, it.role))
+            .collect();
+        let wanted = |path: &str, secret: &str, role| {
+            (format!("spec.tls.{path}.name"), secret.to_owned(), role)
+        };
+        assert_eq!(
+            found,
+            [
+                wanted(
+                    "frontend.default.validation.caCertificateRefs[0]",
+                    "clients",
+                    Role::ListenerClientCa
+                ),
+                wanted(
+                    "frontend.perPort[0].tls.validation.caCertificateRefs[0]",
+                    "partners",
+                    Role::ListenerClientCa
+                ),
+                wanted("backend.clientCertificateRef", "presented", Role::GatewayBackendClient),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_listener_without_certificate_is_told_only_where_nothing_else_can_bring_one() {
+        let told = |class: &str, listener: &Value| {
+            let mut object = gateway("v1", listener);
+            object.0["spec"]["gatewayClassName"] = json!(class);
+            !without_certificate(&object).is_empty()
+        };
+        assert!(told("envoy", &json!({"protocol": "HTTPS"})));
+        assert!(told("envoy", &listener(&json!({"certificateRefs": []}))));
+        assert!(told("envoy", &json!({"protocol": "TLS", "tls": {"mode": "Terminate"}})));
+        assert!(!told("envoy", &json!({"protocol": "TLS"})));
+        assert!(!told("envoy", &listener(&json!({"mode": "Passthrough"}))));
+        assert!(!told("envoy", &listener(&json!({"options": {"example.com/cert": "web"}}))));
+        assert!(!told("envoy", &listener(&json!({"certificateRefs": [{"name": "web-tls"}]}))));
+        assert!(!told("gke-l7-global-external-managed", &json!({"protocol": "HTTPS"})));
+        assert!(!told("envoy", &json!({"protocol": "HTTP"})));
     }
 
     #[test]

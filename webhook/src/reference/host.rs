@@ -67,7 +67,10 @@ fn host_rule(object: &Object, namespace: &str) -> Vec<Reference> {
     let virtual_host = FieldPath::of(["spec", "virtualhost"]);
     let certificate = virtual_host.key("tls").key("sslKeyCertificate");
     let is_exact = matches!(object.text("/spec/virtualhost/fqdnType"), "" | "Exact");
-    let hosts = host_at(object, virtual_host.key("fqdn"));
+    let aliases = object.list("/spec/virtualhost/aliases").len();
+    let aliases = (0..aliases).map(|at| virtual_host.key("aliases").index(at));
+    let all = [virtual_host.key("fqdn")].into_iter().chain(aliases);
+    let hosts: Vec<HostAt> = all.flat_map(|path| host_at(object, path)).collect();
     let hosts = if is_exact { hosts } else { Vec::new() };
     let both = [certificate.key("alternateCertificate"), certificate];
     let mut references: Vec<Reference> = both
@@ -153,6 +156,14 @@ mod tests {
         assert_eq!(names(&rule("secret")), ["shop/a-tls", "shop/a-tls-rsa"]);
         assert_eq!(names(&rule("ref")), ["shop/a-tls-rsa"]);
         assert_eq!(names(&json!({"virtualhost": []})), [""; 0]);
+        let mut with_aliases = rule("secret");
+        with_aliases["virtualhost"]["aliases"] = json!(["b.example.com", 7]);
+        let object = Object(json!({
+            "apiVersion": "ako.vmware.com/v1beta1", "kind": "HostRule", "spec": with_aliases,
+        }));
+        let hosts: Vec<_> =
+            of(&object, "shop")[0].hosts.iter().map(|at| at.path.to_string()).collect();
+        assert_eq!(hosts, ["spec.virtualhost.fqdn", "spec.virtualhost.aliases[0]"]);
     }
 
     #[test]

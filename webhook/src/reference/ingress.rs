@@ -64,7 +64,7 @@ pub fn class(object: &Object) -> String {
 /// Whether the class is that of the AWS Load Balancer Controller, which takes certificates from AWS
 /// alone and reads no Secret of `spec.tls`.
 /// <https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/cert_discovery/>
-fn is_of_aws(object: &Object) -> bool {
+pub(super) fn is_of_aws(object: &Object) -> bool {
     let class = class(object);
     class.strip_prefix("alb").is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
 }

@@ -5,7 +5,7 @@
 //! IBM Cloud's former ALB:
 //! <https://cloud.ibm.com/docs/containers?topic=containers-comm-ingress-annotations>.
 
-use super::ingress::{class, is_ingress};
+use super::ingress::{class, is_ingress, is_of_aws};
 use super::{Reference, Role, Weight};
 use crate::object::Object;
 use crate::path::FieldPath;
@@ -169,6 +169,60 @@ impl Backend {
             }
         }
     }
+}
+
+/// Whether the controller of an Ingress speaks TLS to its Services.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reencryption {
+    /// An annotation says so.
+    Asked,
+    /// No annotation does, and without one plaintext is spoken.
+    Absent {
+        /// The annotation that is missing.
+        line: &'static str,
+    },
+}
+
+/// Whether the controller of `object` speaks TLS to its Services; [`None`] where it is unknown how that
+/// one is told, or the client's own TLS is handed on.
+pub fn reencryption(object: &Object) -> Option<Reencryption> {
+    if !is_ingress(object) || passthrough(object).is_some() {
+        return None;
+    }
+    let is_asked = |asked: bool, line| {
+        if asked { Reencryption::Asked } else { Reencryption::Absent { line } }
+    };
+    if is_of_aws(object) {
+        let protocol = annotated(object, ALB_PROTOCOL);
+        let asked = protocol.is_some_and(|at| at.value.trim().eq_ignore_ascii_case("HTTPS"));
+        return Some(is_asked(asked, "alb.ingress.kubernetes.io/backend-protocol: HTTPS"));
+    }
+    let reader = Reader::of(object).filter(|reader| *reader != Reader::Unknown)?;
+    // The controller of NGINX Inc., whose class is `nginx` as well, has annotations of its own.
+    // <https://docs.nginx.com/nginx-ingress-controller/configuration/ingress-resources/advanced-configuration-with-annotations/>
+    let is_of_nginx_inc =
+        |name: &&str| name.starts_with("nginx.org/") || name.starts_with("nginx.com/");
+    if object.annotations().keys().any(is_of_nginx_inc) {
+        return None;
+    }
+    // A snippet can say anything.
+    let is_told_elsewhere = ["configuration-snippet", "server-snippet", "location-snippet"]
+        .iter()
+        .any(|name| nginx(object, name).is_some_and(|at| at.value.contains("proxy_pass")));
+    if is_told_elsewhere || object.annotation(SSL_SERVICES).is_some() {
+        return None;
+    }
+    let asked = Backend::read(object).is_some_and(|it| it.speaks_tls());
+    // A value that nobody knows is told as such.
+    let unknown = nginx(object, "backend-protocol").is_some_and(|at| {
+        !matches!(
+            at.value.trim().to_ascii_uppercase().as_str(),
+            "HTTP" | "HTTPS" | "GRPC" | "GRPCS"
+        )
+    });
+    let line = "nginx.ingress.kubernetes.io/backend-protocol: HTTPS";
+    (!unknown && matches!(reader, Reader::IngressNginx | Reader::Traefik))
+        .then(|| is_asked(asked, line))
 }
 
 /// The name of the application that ingress-nginx uses where nobody writes one.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{HostAt, Reference, Role, Weight};
 use crate::object::{Object, texts};
-use crate::path::FieldPath;
+use crate::path::{FieldPath, Step};
 
 /// What Istio puts behind the name of a Secret to look for the CAs of the clients.
 pub const COMPANION: &str = "-cacert";
@@ -33,12 +33,23 @@ pub struct Server {
     pub protocol: String,
     /// `tls.mode`; `SIMPLE` where nobody wrote one.
     pub mode: String,
-    /// `tls.credentialName`, where it names a Secret.
-    pub credential: Option<String>,
+    /// `tls.credentialName` where it names a Secret, else `tls.credentialNames[]`.
+    pub credentials: Vec<Credential>,
+    /// Whether it names a certificate at all, be it in a file.
+    pub names_certificate: bool,
     /// Whether it says itself where the CAs of the clients are: a Secret or a file of their own.
     pub names_ca: bool,
     /// The hosts that a certificate can cover, without the namespace of the services behind them.
     pub hosts: Vec<HostAt>,
+}
+
+/// A name of a Secret in a server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credential {
+    /// The field.
+    pub path: FieldPath,
+    /// The name, maybe with its namespace.
+    pub name: String,
 }
 
 impl Server {
@@ -77,12 +88,12 @@ fn read(server: &Value, path: FieldPath) -> Option<Server> {
         mode if mode.is_empty() => "SIMPLE".to_owned(),
         mode => mode,
     };
-    let credential = text(tls.get("credentialName"));
-    // Other schemes lead to other places than Secrets.
-    let credential = match credential.split_once("://") {
-        Some(("kubernetes", name)) => name.to_owned(),
-        Some(_) => String::new(),
-        None => credential,
+    let has = |key: &str| {
+        tls.get(key).is_some_and(|it| match it {
+            Value::String(text) => !text.is_empty(),
+            Value::Array(list) => !list.is_empty(),
+            _ => false,
+        })
     };
     let hosts = server.get("hosts").and_then(Value::as_array).into_iter().flatten().enumerate();
     let hosts = hosts.filter_map(|(at, host)| {
@@ -93,13 +104,44 @@ fn read(server: &Value, path: FieldPath) -> Option<Server> {
     Some(Server {
         protocol: text(server.pointer("/port/protocol")).to_ascii_uppercase(),
         mode,
-        names_ca: ["caCertCredentialName", "caCertificates"]
-            .iter()
-            .any(|key| tls.get(key).and_then(Value::as_str).is_some_and(|it| !it.is_empty())),
-        credential: Some(credential).filter(|name| !name.is_empty()),
+        names_ca: ["caCertCredentialName", "caCertificates"].into_iter().any(has),
+        names_certificate: [
+            "credentialName",
+            "credentialNames",
+            "serverCertificate",
+            "tlsCertificates",
+        ]
+        .into_iter()
+        .any(has),
+        credentials: credentials(tls, &path.key("tls")),
         hosts: hosts.filter(|at| at.host != "*").collect(),
         path,
     })
+}
+
+/// The Secrets that `tls` names. Of several names the one without an s holds.
+fn credentials(tls: &Value, path: &FieldPath) -> Vec<Credential> {
+    let one = ("credentialName", tls.get("credentialName"));
+    let one = one.1.and_then(Value::as_str).map(|name| (path.key(one.0), name));
+    let several = tls.get("credentialNames").and_then(Value::as_array).into_iter().flatten();
+    let several = several
+        .enumerate()
+        .filter_map(|(at, name)| Some((path.key("credentialNames").index(at), name.as_str()?)));
+    let all: Vec<_> = match one.filter(|(_, name)| !name.is_empty()) {
+        Some(one) => vec![one],
+        None => several.collect(),
+    };
+    all.into_iter()
+        .filter_map(|(path, name)| {
+            // Other schemes lead to other places than Secrets.
+            let name = match name.split_once("://") {
+                Some(("kubernetes", name)) => name,
+                Some(_) => "",
+                None => name,
+            };
+            (!name.is_empty()).then(|| Credential { path, name: name.to_owned() })
+        })
+        .collect()
 }
 
 /// The references of a Gateway, as if its pods were in its own namespace. Where they are is found
@@ -108,24 +150,29 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     let mut references = Vec::new();
     for server in servers(object).into_iter().filter(Server::reads_credential) {
         let is_mutual = server.is_verified_by_secret();
-        let Some(credential) = server.credential else { continue };
-        let path = server.path.key("tls").key("credentialName");
-        let (namespace, secret) = match credential.split_once('/') {
-            Some((written, secret)) => (written, secret.to_owned()),
-            None => (namespace, credential),
-        };
-        let reference = |secret: String, hosts, role| Reference {
-            path: path.clone(),
-            namespace: namespace.to_owned(),
-            secret,
-            hosts,
-            role,
-            weight: Weight::Refuses,
-        };
-        let companion = format!("{secret}{COMPANION}");
-        let role = if is_mutual { Role::MutualGatewayServer } else { Role::GatewayServer };
-        references.push(reference(secret, server.hosts, role));
-        if is_mutual {
+        // Of several certificates each is for some of the hosts, or for some of the clients.
+        let hosts = if server.credentials.len() == 1 { server.hosts } else { Vec::new() };
+        for Credential { path, name } in server.credentials {
+            let (namespace, secret) = match name.split_once('/') {
+                Some((written, secret)) => (written, secret.to_owned()),
+                None => (namespace, name),
+            };
+            let reference = |secret: String, hosts, role| Reference {
+                path: path.clone(),
+                namespace: namespace.to_owned(),
+                secret,
+                hosts,
+                role,
+                weight: Weight::Refuses,
+            };
+            // Which of several is asked for the CA, nobody but Istio knows.
+            let is_plural = path.steps().last() != Some(&Step::Key("credentialName".to_owned()));
+            if !is_mutual || is_plural {
+                references.push(reference(secret, hosts.clone(), Role::GatewayServer));
+                continue;
+            }
+            let companion = format!("{secret}{COMPANION}");
+            references.push(reference(secret, hosts.clone(), Role::MutualGatewayServer));
             references.push(reference(companion, Vec::new(), Role::GatewayClientCa));
         }
     }
@@ -204,6 +251,22 @@ mod tests {
             assert_eq!(hosts, ["a.example.com", "*.b.example.com"]);
             assert_eq!(found[0].path.to_string(), "spec.servers[0].tls.credentialName");
         }
+    }
+
+    #[test]
+    fn several_certificates_are_several_references() {
+        let mut several = server("SIMPLE");
+        several["tls"] = json!({"mode": "SIMPLE", "credentialNames": ["rsa", 7, "ec"]});
+        let object = gateway("v1", &several);
+        let found: Vec<_> =
+            of(&object, "edge").into_iter().map(|it| (it.path.to_string(), it.secret)).collect();
+        let at = |at: usize| format!("spec.servers[0].tls.credentialNames[{at}]");
+        assert_eq!(found, [(at(0), "rsa".to_owned()), (at(2), "ec".to_owned())]);
+        assert!(servers(&object)[0].names_certificate);
+        several["tls"] = json!({"mode": "MUTUAL"});
+        assert!(!servers(&gateway("v1", &several))[0].names_certificate);
+        several["tls"] = json!({"mode": "SIMPLE", "serverCertificate": "/etc/certs/tls.crt"});
+        assert!(servers(&gateway("v1", &several))[0].names_certificate);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lasthop_contract::problem::Code;
 use lasthop_contract::server_policy::{ServerRefusal, ServerRefusalReason};
 use lasthop_contract::text::{day, escape, hex, list};
 
-use super::{Outcome, Place, Side};
+use super::{Outcome, Outlet, Place, Side};
 
 /// Who connects, for who reads of it.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct Party<'a> {
     pub chain: &'a [Certificate],
     /// Where it keeps the CAs that it verifies the sidecar with.
     pub trusts: Option<&'a str>,
+    /// The originating listener that it is, where it is a sidecar.
+    pub outlet: Option<&'a Outlet>,
 }
 
 /// Who has to change what.
@@ -78,16 +80,7 @@ fn refused(refusal: &Refusal, place: &Place, party: Party<'_>) -> Blame {
                 format!("if it is to be let in, {workload} needs `{}`", place.allowing(&entry));
             (name::ALLOWED_CLIENTS, message, help)
         }
-        RefusalReason::NoCertificate => {
-            let message =
-                format!("{who} presents no certificate, {workload} lets in nobody without one");
-            let help = format!(
-                "give it one of a CA in {}; `{}: optional` lets in everybody without one",
-                place.authority(),
-                place.annotation(name::CLIENT_AUTH)
-            );
-            (name::CLIENT_AUTH, message, help)
-        }
+        RefusalReason::NoCertificate => no_certificate(place, party),
         RefusalReason::UnknownIssuer { issuer } => unknown_issuer(issuer, place, party),
         RefusalReason::WrongPurpose { accepted, presented } => {
             let message = format!(
@@ -175,6 +168,24 @@ fn own_fault(refusal: &Refusal, party: Party<'_>) -> Blame {
     Blame { code, message, side: Side::Client, annotation: None, help }
 }
 
+fn no_certificate(place: &Place, party: Party<'_>) -> (&'static str, String, String) {
+    let (who, workload) = (party.called, &place.workload);
+    let message = format!("{who} presents no certificate, {workload} lets in nobody without one");
+    let give = match party.outlet {
+        Some(outlet) => format!(
+            "name one of a CA in {} as `{}`",
+            place.authority(),
+            outlet.annotation(name::UPSTREAM_CLIENT_SECRET)
+        ),
+        None => format!("give it one of a CA in {}", place.authority()),
+    };
+    let help = format!(
+        "{give}; `{}: optional` lets in everybody without one",
+        place.annotation(name::CLIENT_AUTH)
+    );
+    (name::CLIENT_AUTH, message, help)
+}
+
 fn unknown_issuer(issuer: &str, place: &Place, party: Party<'_>) -> (&'static str, String, String) {
     let (who, workload, authority) = (party.called, &place.workload, place.authority());
     // The last certificate that is sent is the one that a CA of the sidecar would have to have issued.
@@ -243,7 +254,14 @@ fn distrusted(refusal: &ServerRefusal, place: &Place, party: Party<'_>) -> Blame
                 Side::Client,
                 format!("{who} expects the name {expected}, {sidecar} presents {names}"),
                 format!(
-                    "let it expect a name that is there, or have the certificate of {} issued for {expected}",
+                    "{}, or have the certificate of {} issued for {expected}",
+                    match party.outlet {
+                        Some(outlet) => format!(
+                            "let `{}` name one that is there",
+                            outlet.annotation(name::UPSTREAM_SERVER_NAMES)
+                        ),
+                        None => "let it expect a name that is there".to_owned(),
+                    },
                     served(place)
                 ),
             )
@@ -254,10 +272,16 @@ fn distrusted(refusal: &ServerRefusal, place: &Place, party: Party<'_>) -> Blame
                 "{sidecar} presents a certificate of `{}`, which is not among {trusts} of {who}",
                 escape(issuer)
             ),
-            format!(
-                "add that CA there; where it is an intermediate one of a CA that is, add its certificate to {}",
-                served(place)
-            ),
+            match party.outlet {
+                Some(outlet) if outlet.originate.ca_secret.is_none() => format!(
+                    "name a Secret with that CA as `{}`",
+                    outlet.annotation(name::UPSTREAM_CA_SECRET)
+                ),
+                _ => format!(
+                    "add that CA there; where it is an intermediate one of a CA that is, add its certificate to {}",
+                    served(place)
+                ),
+            },
         ),
         ServerRefusalReason::Expired { .. } | ServerRefusalReason::NotYetValid { .. } => (
             Side::Sidecar,

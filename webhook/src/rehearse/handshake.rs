@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lasthop_contract::client_policy::{ClientIdentity, Refusal, RefusalObserver, RefusalReason};
-use lasthop_contract::server_policy::{ServerPolicy, ServerRefusal, ServerRefusalReason};
-use lasthop_contract::tls::provider;
+use lasthop_contract::server_policy::{
+    ServerObserver, ServerPolicy, ServerRefusal, ServerRefusalReason,
+};
+use lasthop_contract::tls::{ClientTls, provider};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::sign::CertifiedKey;
@@ -18,7 +20,17 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::listener::Serving;
+use super::originating::Originating;
 use super::{Entry, Outcome, Side};
+
+/// What connects to a listener.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// A balancer, or whoever else has these habits.
+    Client(&'a Client),
+    /// Another sidecar, for which this is the next tier.
+    Sidecar(&'a Originating),
+}
 
 /// Who connects to a listener.
 #[derive(Clone, Debug, Default)]
@@ -76,10 +88,10 @@ impl Version {
 const MOST_FLIGHTS: usize = 16;
 
 /// Runs one handshake as of `now`.
-pub(super) fn run(server: &Serving, client: &Client, version: Version, now: i64) -> Outcome {
+pub(super) fn run(server: &Serving, caller: Caller<'_>, version: Version, now: i64) -> Outcome {
     let witness = Arc::new(Witness::default());
-    let habits = Arc::new(Habits::of(client));
-    let shaken = configure(server, client, version, (&witness, &habits), now)
+    let habits = Arc::new(Habits::of(caller));
+    let shaken = configure(server, caller, version, (&witness, &habits), now)
         .map_err(|error| Broken { by: Side::Sidecar, error })
         .and_then(|(client, server, name)| shake(client, server, name));
     if let Some(refusal) = habits.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -103,7 +115,7 @@ type Ends = (Arc<ClientConfig>, Arc<ServerConfig>, ServerName<'static>);
 
 fn configure(
     server: &Serving,
-    client: &Client,
+    caller: Caller<'_>,
     version: Version,
     (witness, habits): (&Arc<Witness>, &Arc<Habits>),
     now: i64,
@@ -113,17 +125,42 @@ fn configure(
     let mut server = server.config(observer)?;
     server.time_provider = Arc::<Now>::clone(&now);
     server.send_tls13_tickets = 0;
-    let builder = ClientConfig::builder_with_details(provider(), now)
+    let (mut config, name) = match caller {
+        Caller::Client(client) => of_client(client, version, habits)?,
+        Caller::Sidecar(sidecar) => of_sidecar(sidecar, version, habits)?,
+    };
+    config.time_provider = now;
+    config.resumption = Resumption::disabled();
+    Ok((Arc::new(config), Arc::new(server), name))
+}
+
+fn of_client(
+    client: &Client,
+    version: Version,
+    habits: &Arc<Habits>,
+) -> Result<(ClientConfig, ServerName<'static>), Error> {
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[version.of_rustls()])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::<Habits>::clone(habits));
-    let mut config = builder.with_client_cert_resolver(Arc::new(Presents(client.presents.clone())));
-    config.resumption = Resumption::disabled();
+        .with_custom_certificate_verifier(Arc::<Habits>::clone(habits))
+        .with_client_cert_resolver(Arc::new(Presents(client.presents.clone())));
     config.enable_sni = client.asks_for.is_some();
     // Without SNI nobody ever sees this name.
     let nobody = ServerName::try_from("nobody.invalid").expect("it is a name");
-    let name = client.asks_for.clone().unwrap_or(nobody);
-    Ok((Arc::new(config), Arc::new(server), name))
+    Ok((config, client.asks_for.clone().unwrap_or(nobody)))
+}
+
+/// The configuration that the sidecar has, but for the versions of TLS.
+fn of_sidecar(
+    sidecar: &Originating,
+    version: Version,
+    habits: &Arc<Habits>,
+) -> Result<(ClientConfig, ServerName<'static>), Error> {
+    let Originating { credential, policy, asked, alpn } = sidecar;
+    let observer: Arc<dyn ServerObserver> = Arc::<Habits>::clone(habits);
+    let server = (Arc::clone(policy), observer);
+    let tls = ClientTls { credential: credential.as_ref(), server, alpn };
+    Ok((tls.config_for(&[version.of_rustls()])?, asked.clone()))
 }
 
 /// Why a handshake ended early.
@@ -233,8 +270,23 @@ struct Habits {
 }
 
 impl Habits {
-    fn of(client: &Client) -> Self {
-        Self { trusts: client.trusts.clone(), refusal: Mutex::default() }
+    fn of(caller: Caller<'_>) -> Self {
+        let trusts = match caller {
+            Caller::Client(client) => client.trusts.clone(),
+            // It has a verifier of its own, which only tells.
+            Caller::Sidecar(_) => Trusts::default(),
+        };
+        Self { trusts, refusal: Mutex::default() }
+    }
+
+    fn hear(&self, refusal: ServerRefusal) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    }
+}
+
+impl ServerObserver for Habits {
+    fn refused(&self, refusal: ServerRefusal) {
+        self.hear(refusal);
     }
 }
 
@@ -261,7 +313,7 @@ impl ServerCertVerifier for Habits {
                 Ok(ServerCertVerified::assertion())
             }
             Err(refusal) => {
-                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                self.hear(refusal);
                 Err(Error::General("the client does not trust the sidecar".to_owned()))
             }
         }

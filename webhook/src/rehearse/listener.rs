@@ -200,7 +200,7 @@ fn credentials(directories: &[String], found: &Found) -> Result<Arc<[Credential]
     if unfit.is_empty() { Ok(credentials.into()) } else { Err(unfit.into()) }
 }
 
-fn see<'a>(mount: &Mount, found: &'a Found) -> Result<&'a SeenSecret, Unfit> {
+pub(super) fn see<'a>(mount: &Mount, found: &'a Found) -> Result<&'a SeenSecret, Unfit> {
     match found.get(mount) {
         Some(Sighting::Found(seen)) => Ok(seen),
         Some(Sighting::Missing) => Err(Unfit::Missing(mount.clone())),

@@ -114,7 +114,7 @@ pub fn failure(failure: &Failure) -> String {
 /// How much was found in how much; nothing where there was nothing to find it in. Where something
 /// could not be read, nobody says that there is nothing to find.
 pub(super) fn summary(report: &Report<'_>) -> Option<String> {
-    if report.objects + report.without_rules == 0 {
+    if report.objects + report.without_rules + report.patches == 0 {
         return None;
     }
     let counts = [
@@ -136,6 +136,11 @@ pub(super) fn summary(report: &Report<'_>) -> Option<String> {
         0 => String::new(),
         count => format!(", {} left out (no Kubernetes object)", of(count, "document")),
     };
+    let patches = match report.patches {
+        0 => String::new(),
+        1 => ", 1 patch of kustomize left out".to_owned(),
+        count => format!(", {count} patches of kustomize left out"),
+    };
     let unread = match report.failures.len() {
         0 => String::new(),
         count => format!(", {count} could not be read"),
@@ -149,7 +154,7 @@ pub(super) fn summary(report: &Report<'_>) -> Option<String> {
         Some(count) => of(count, "namespace"),
         None => of(report.files, "file"),
     };
-    Some(format!("{found}{objects} in {files} checked{without_rules}{left_out}{unread}"))
+    Some(format!("{found}{objects} in {files} checked{without_rules}{left_out}{patches}{unread}"))
 }
 
 fn of(count: usize, word: &str) -> String {

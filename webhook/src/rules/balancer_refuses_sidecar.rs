@@ -4,7 +4,7 @@ use lasthop_contract::problem::Code;
 
 use super::Rule;
 use super::sidecar_refuses_balancer::findings;
-use crate::check::Scene;
+use crate::check::{Dialer, Scene};
 use crate::finding::Finding;
 use crate::rehearse::Outcome;
 
@@ -29,8 +29,8 @@ metadata:
 };
 
 fn judge(scene: &Scene) -> Vec<Finding> {
-    let is_meant = |outcome: &Outcome| {
-        matches!(outcome, Outcome::Distrusted(_) | Outcome::Incompatible { .. })
-    };
-    findings(scene, &RULE, is_meant)
+    findings(scene, &RULE, |it| {
+        let refuses = matches!(it.refused, Outcome::Distrusted(_) | Outcome::Incompatible { .. });
+        refuses && matches!(it.from, Dialer::Balancer { .. })
+    })
 }

@@ -59,7 +59,7 @@ fn judge_pair(scene: &Scene, pair: &Pair<'_>) -> Vec<Finding> {
 
 /// Where the Secret itself is in question: once for all its readers, as bad as for the worst off.
 fn judge_own(scene: &Scene, own: &Own) -> Vec<Finding> {
-    let mut worst: BTreeMap<(u16, String), (Severity, Problem, Vec<&User>)> = BTreeMap::new();
+    let mut worst: BTreeMap<(u16, String), (Problem, Vec<Hurt<'_>>)> = BTreeMap::new();
     for pair in scene.pairs() {
         let Some(user) = pair.user else { continue };
         for problem in problems(&own.secret, pair.reference.role, scene.now) {
@@ -74,26 +74,48 @@ fn judge_own(scene: &Scene, own: &Own) -> Vec<Finding> {
                 continue;
             }
             let key = (problem.code().0, problem.message());
-            let entry = worst.entry(key).or_insert((severity, problem, Vec::new()));
-            entry.0 = entry.0.min(severity);
-            entry.2.push(user);
+            let (_, hurt) = worst.entry(key).or_insert((problem, Vec::new()));
+            hurt.push(Hurt { severity, user });
         }
     }
-    if scene.pairs().next().is_none() && own.secret.secret.kind == "kubernetes.io/tls" {
-        for problem in problems(&own.secret, Role::IngressServer, scene.now) {
-            let Some(severity) = severity_unused(&problem, own) else { continue };
-            let key = (problem.code().0, problem.message());
-            worst.insert(key, (severity, problem, Vec::new()));
+    let of_readers = worst.into_values().map(|(problem, mut hurt)| {
+        hurt.sort_by_key(|it| (it.severity, &it.user.object));
+        let severity = hurt.first().map_or(Severity::Warning, |it| it.severity);
+        let users: Vec<&User> = hurt.iter().map(|it| it.user).collect();
+        tell_own(scene, own, (severity, &problem), &users)
+    });
+    let of_readers: Vec<Finding> = of_readers.collect();
+    if scene.pairs().next().is_some() || own.secret.secret.kind != "kubernetes.io/tls" {
+        return of_readers;
+    }
+    let mut unused: BTreeMap<(u16, String), (Severity, Problem)> = BTreeMap::new();
+    for problem in problems(&own.secret, Role::IngressServer, scene.now) {
+        if let Some(severity) = severity_unused(&problem, own) {
+            unused.insert((problem.code().0, problem.message()), (severity, problem));
         }
     }
-    let tell = |(severity, problem, users): (Severity, Problem, Vec<&User>)| {
-        let message = format!("{}{}", problem.message(), used_by(&users));
-        let path = own.secret.secret.path(&problem.key);
-        let role = users.first().map_or(Role::IngressServer, |user| user.reference.role);
-        let help = help(&problem, role, (scene.object.name(), &scene.namespace));
-        Finding::new(problem.code(), severity, scene.name(), path, message).help(help)
-    };
-    worst.into_values().map(tell).collect()
+    let unused = unused.into_values();
+    unused.map(|(severity, problem)| tell_own(scene, own, (severity, &problem), &[])).collect()
+}
+
+/// A reader that a problem hurts.
+struct Hurt<'a> {
+    severity: Severity,
+    user: &'a User,
+}
+
+/// A problem at its key, with the `users` that it hurts, the worst off first.
+fn tell_own(
+    scene: &Scene,
+    own: &Own,
+    (severity, problem): (Severity, &Problem),
+    users: &[&User],
+) -> Finding {
+    let message = format!("{}{}", problem.message(), used_by(users));
+    let path = own.secret.secret.path(&problem.key);
+    let role = users.first().map_or(Role::IngressServer, |user| user.reference.role);
+    let help = help(problem, role, (scene.object.name(), &scene.namespace));
+    Finding::new(problem.code(), severity, scene.name(), path, message).help(help)
 }
 
 /// Everything that is wrong with a Secret for a reader of this role.
@@ -133,7 +155,9 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
                 problems.extend(revocation_problems(&secret.data, now));
             }
         }
-        Role::SidecarUpstreamClient => problems.extend(client_chain_problems(seen, now)),
+        Role::SidecarUpstreamClient | Role::GatewayBackendClient => {
+            problems.extend(client_chain_problems(seen, now));
+        }
         Role::GatewayClientCa
         | Role::HostClientCa
         | Role::ListenerClientCa
@@ -333,13 +357,24 @@ fn help(problem: &Problem, role: Role, (name, namespace): (&str, &str)) -> Strin
     )
 }
 
+/// No more readers are named.
+const MOST_NAMED: usize = 3;
+
 /// Who is hurt, in a phrase.
 fn used_by(users: &[&User]) -> String {
-    let Some((first, rest)) = users.split_first() else { return String::new() };
-    let others: std::collections::BTreeSet<_> =
-        rest.iter().map(|user| &user.object).filter(|object| **object != first.object).collect();
-    match others.len() {
-        0 => format!("; {} reads it", first.object),
-        more => format!("; {} and {more} more read it", first.object),
+    let mut named: Vec<String> = Vec::new();
+    for user in users {
+        let name = user.object.to_string();
+        if !named.contains(&name) {
+            named.push(name);
+        }
+    }
+    let more = named.len().saturating_sub(MOST_NAMED);
+    named.truncate(MOST_NAMED);
+    match (named.as_slice(), more) {
+        ([], _) => String::new(),
+        ([one], _) => format!("; {one} reads it"),
+        ([before @ .., last], 0) => format!("; {} and {last} read it", before.join(", ")),
+        (all, more) => format!("; {} and {more} more read it", all.join(", ")),
     }
 }

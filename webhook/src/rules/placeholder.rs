@@ -7,6 +7,8 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::path::FieldPath;
+use crate::reference::Role;
+use crate::reference::certificate::is_certificate;
 use crate::reference::ingress::Ingress;
 use crate::reference::ingress_annotations::nginx;
 
@@ -37,7 +39,24 @@ pub(crate) fn is_placeholder(text: &str) -> bool {
 }
 
 fn judge(scene: &Scene) -> Vec<Finding> {
-    let Some(ingress) = Ingress::read(&scene.object) else { return Vec::new() };
+    let mut fields = match Ingress::read(&scene.object) {
+        Some(ingress) => of_ingress(scene, ingress),
+        None => of_others(scene),
+    };
+    fields.retain(|(_, text)| is_placeholder(text));
+    fields.dedup();
+    fields
+        .into_iter()
+        .map(|(path, text)| {
+            let message = format!("`{}` is a placeholder that nothing has replaced", escape(&text));
+            RULE.error(scene, path, message).help(
+                "write the value itself, or run the tool that fills it in, such as `envsubst < FILE`",
+            )
+        })
+        .collect()
+}
+
+fn of_ingress(scene: &Scene, ingress: Ingress) -> Vec<(FieldPath, String)> {
     let mut fields: Vec<(FieldPath, String)> = Vec::new();
     for item in ingress.tls {
         fields.extend(item.hosts.into_iter().map(|at| (at.path, at.host)));
@@ -47,12 +66,40 @@ fn judge(scene: &Scene) -> Vec<Finding> {
     let annotations = ["proxy-ssl-secret", "proxy-ssl-name", "auth-tls-secret"];
     let annotations = annotations.into_iter().filter_map(|name| nginx(&scene.object, name));
     fields.extend(annotations.map(|at| (at.path, at.value)));
-    let left = fields.into_iter().filter(|(_, text)| is_placeholder(text));
-    left.map(|(path, text)| {
-        let message = format!("`{}` is a placeholder that nothing has replaced", escape(&text));
-        RULE.error(scene, path, message).help(
-            "write the value itself, or run the tool that fills it in, such as `envsubst < FILE`",
+    fields
+}
+
+/// The hosts and Secrets of Gateways, Hosts and the like, and what a Certificate asks for. A wrong
+/// annotation of a pod is told as such.
+fn of_others(scene: &Scene) -> Vec<(FieldPath, String)> {
+    let mut fields: Vec<(FieldPath, String)> = Vec::new();
+    let of_pod = |role| {
+        matches!(
+            role,
+            Role::SidecarServer
+                | Role::SidecarClientCa
+                | Role::SidecarClientCrl
+                | Role::SidecarUpstreamClient
+                | Role::SidecarUpstreamCa
         )
-    })
-    .collect()
+    };
+    for reference in scene.references.iter().map(|it| &it.reference).filter(|it| !of_pod(it.role)) {
+        let hosts = reference.hosts.iter();
+        fields.extend(hosts.map(|at| (at.path.clone(), at.host.clone())));
+        // The companion of a credential is written nowhere.
+        if reference.role != Role::GatewayClientCa {
+            fields.push((reference.path.clone(), reference.secret.clone()));
+        }
+    }
+    if is_certificate(&scene.object) {
+        let spec = FieldPath::of(["spec"]);
+        let names = scene.object.list("/spec/dnsNames").len();
+        let names = (0..names).map(|at| spec.key("dnsNames").index(at));
+        let all = [spec.key("secretName"), spec.key("commonName")].into_iter().chain(names);
+        fields.extend(all.filter_map(|path| {
+            let text = path.find(&scene.object.0)?.as_str()?.to_owned();
+            Some((path, text))
+        }));
+    }
+    fields
 }

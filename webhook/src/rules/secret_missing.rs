@@ -119,6 +119,7 @@ fn creation(role: Role, name: &str) -> (String, &'static str) {
         | Role::SidecarUpstreamClient
         | Role::GatewayServer
         | Role::ListenerServer
+        | Role::GatewayBackendClient
         | Role::ControllerServer => (format!("tls {name}"), "--cert=FILE --key=FILE"),
         Role::BackendClient | Role::VerifyingBackendClient => (
             format!("generic {name}"),

@@ -12,9 +12,10 @@ use crate::path::FieldPath;
 pub(crate) static RULE: Rule = Rule {
     code: Code(603),
     name: "sidecar-absent",
-    summary: "a running pod asks for a sidecar and does not have one",
+    summary: "a running pod should have a sidecar and does not",
     why: "The sidecar comes when a pod is made. One that was made before the namespace was labelled, or while lasthop was \
-          not installed, runs without it until it is made anew: its TLS port refuses connections. Told by \
+          not installed, runs without it until it is made anew: its TLS port refuses connections. So does one that was there before \
+          its namespace came to require sidecars (`lasthop.dev/inject: required`). Told by \
           `lasthop check --cluster`.",
     example: "\
 kind: Pod
@@ -29,13 +30,32 @@ spec:
     judge: None,
 };
 
+/// Why a pod should have a sidecar.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Absence {
+    /// It asks for one.
+    Asked,
+    /// It asks for one, in a namespace without the label.
+    AskedUnlabelled,
+    /// The namespace requires one of every pod.
+    Required,
+}
+
 /// The finding about `pod`, which runs in `namespace`.
-pub(crate) fn finding(pod: &Object, namespace: &str, is_switched_on: bool) -> Finding {
+pub(crate) fn finding(pod: &Object, namespace: &str, why: Absence) -> Finding {
     let path = FieldPath::annotation(name::INJECT);
-    let message = "the pod asks for a sidecar and runs without one";
-    let namespace_name = escape(namespace);
-    let label = format!("`kubectl label namespace {namespace_name} {}=enabled`", name::INJECT);
+    let called = escape(namespace);
+    let label = format!("`kubectl label namespace {called} {}=enabled`", name::INJECT);
     let anew = "make the pod anew: `kubectl rollout restart` of what made it, or delete it";
-    let help = if is_switched_on { anew.to_owned() } else { format!("{label}, then {anew}") };
+    let (message, help) = match why {
+        Absence::Asked => ("the pod asks for a sidecar and runs without one", anew.to_owned()),
+        Absence::AskedUnlabelled => {
+            ("the pod asks for a sidecar and runs without one", format!("{label}, then {anew}"))
+        }
+        Absence::Required => (
+            "the namespace requires a sidecar of every pod, and this one runs without",
+            format!("annotate the template of the pod: `{}: \"true\"`, then {anew}", name::INJECT),
+        ),
+    };
     Finding::new(RULE.code, Severity::Error, pod.reference(namespace), path, message).help(help)
 }

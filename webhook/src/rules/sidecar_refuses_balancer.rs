@@ -1,16 +1,19 @@
 //! LH601: a balancer that the sidecar behind it will not let in.
 
+use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::RefusalReason;
+use lasthop_contract::credential::{CA_KEYS, CRL_KEYS, Form};
 use lasthop_contract::problem::Code;
 use lasthop_contract::server_policy::ServerRefusalReason;
 
 use super::Rule;
-use crate::check::{Rehearsed, Scene};
+use crate::check::{Dialer, Rehearsed, Scene, SeenSecret};
 use crate::finding::Finding;
+use crate::hops::next_tier;
 use crate::inject;
 use crate::object::Object;
-use crate::reference::ingress::is_ingress;
-use crate::rehearse::Outcome;
+use crate::path::FieldPath;
+use crate::rehearse::{Blame, Outcome};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(601),
@@ -46,31 +49,68 @@ spec:
 };
 
 fn judge(scene: &Scene) -> Vec<Finding> {
-    findings(scene, &RULE, |outcome| matches!(outcome, Outcome::Refused(_)))
+    findings(scene, &RULE, |it| {
+        matches!((&it.from, &it.refused), (Dialer::Balancer { .. }, Outcome::Refused(_)))
+    })
 }
 
-/// A finding of `rule` for every hop that came to a `wanted` end: at the Ingress, or at the annotation
-/// of the workload.
-pub(super) fn findings(scene: &Scene, rule: &Rule, wanted: fn(&Outcome) -> bool) -> Vec<Finding> {
+/// A finding of `rule` for every `wanted` hop: at the end that is in question, or at what is between the
+/// ends.
+pub(super) fn findings(scene: &Scene, rule: &Rule, wanted: fn(&Rehearsed) -> bool) -> Vec<Finding> {
     // Without the label there is no sidecar, which is said of the workload.
     if !inject::is_switched_on(scene.home.found().map(Object::labels).as_ref()) {
         return Vec::new();
     }
-    let meant = scene.rehearsed.iter().filter(|it| wanted(&it.refused) && !is_of_the_moment(it));
+    let meant = scene.rehearsed.iter().filter(|it| wanted(it) && !is_of_the_moment(it));
     meant.map(|rehearsed| finding(scene, rule, rehearsed)).collect()
 }
 
 fn finding(scene: &Scene, rule: &Rule, rehearsed: &Rehearsed) -> Finding {
-    use lasthop_contract::annotation as name;
-    let Rehearsed { path, place, refused: _, blame, severity } = rehearsed;
-    let path = if is_ingress(&scene.object) {
-        path.clone()
-    } else {
-        place.field(blame.annotation.unwrap_or(name::TLS_SECRET))
-    };
+    let Rehearsed { from: _, place: _, refused: _, blame, severity } = rehearsed;
     let code = blame.code.map(|code| format!(" [{code}]")).unwrap_or_default();
     let message = format!("{}{code}", blame.message);
+    let path = path(scene, rehearsed);
     Finding::new(rule.code, *severity, scene.name(), path, message).help(blame.help.clone())
+}
+
+/// The field of the object in question on which the hop depends.
+fn path(scene: &Scene, Rehearsed { from, place, blame, .. }: &Rehearsed) -> FieldPath {
+    let object = scene.name();
+    if let Some(own) = &scene.own {
+        return of_secret(&own.secret);
+    }
+    if scene.object.is("", "Service") {
+        let port = next_tier::port_towards(&scene.object, place);
+        return port.unwrap_or_else(|| FieldPath::of(["spec", "ports"]));
+    }
+    match from {
+        Dialer::Balancer { ingress, path } if *ingress == object => path.clone(),
+        Dialer::Sidecar(outlet) if outlet.workload == object => outlet.field(at_outlet(blame)),
+        Dialer::Balancer { .. } | Dialer::Sidecar(_) => {
+            place.field(blame.annotation.unwrap_or(name::TLS_SECRET))
+        }
+    }
+}
+
+/// The annotation of a sidecar that originates which decides what `blame` is about: what it presents,
+/// whom it trusts, or which name it expects.
+fn at_outlet(blame: &Blame) -> &'static str {
+    match blame.code.map(|code| code.0) {
+        Some(501..=539) => name::UPSTREAM_CLIENT_SECRET,
+        Some(547) => name::UPSTREAM_SERVER_NAMES,
+        Some(540..=546) => name::UPSTREAM_CA_SECRET,
+        _ => name::UPSTREAMS,
+    }
+}
+
+/// The chain, else the CAs.
+fn of_secret(seen: &SeenSecret) -> FieldPath {
+    let keys = Form::ALL.iter().map(|form| form.chain_key()).chain(CA_KEYS).chain(CRL_KEYS);
+    let mut there = keys.filter(|key| seen.secret.data.contains_key(*key));
+    match there.next() {
+        Some(key) => seen.secret.path(key),
+        None => FieldPath::of(["metadata", "name"]),
+    }
 }
 
 /// Where the certificate of an end is over or not yet valid, that is told of the certificate itself;

@@ -41,7 +41,7 @@ fn judge(scene: &Scene) -> Vec<Finding> {
     let plain = ["HTTP", "HTTP2", "GRPC", "GRPC-WEB", "TCP", "MONGO", "REDIS", "MYSQL"];
     let is_plain = |protocol: &str| plain.contains(&protocol);
     let servers = servers(&scene.object).into_iter();
-    let servers = servers.filter(|it| is_plain(&it.protocol) && it.credential.is_some());
+    let servers = servers.filter(|it| is_plain(&it.protocol) && !it.credentials.is_empty());
     servers
         .map(|server| {
             let protocol = escape(&server.protocol);

@@ -5,19 +5,20 @@ use lasthop_contract::problem::Code;
 use lasthop_contract::text::escape;
 
 use super::Rule;
-use crate::check::{Behind, Scene};
+use crate::check::{Behind, Scene, Sight};
 use crate::finding::Finding;
 use crate::path::FieldPath;
 use crate::reference::Role;
-use crate::reference::ingress_annotations::{Backend, Reader};
+use crate::reference::ingress_annotations::{Backend, Reader, nginx};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(223),
     name: "verify-depth",
-    summary: "`proxy-ssl-verify-depth` is too small for the chain of the application",
+    summary: "`proxy-ssl-verify-depth` or `auth-tls-verify-depth` is too small for the chain at hand",
     why: "The depth is the number of intermediate certificates between the application's own and the trusted root, and \
           it is 1 unless written otherwise. Let's Encrypt's chains have two since 2025. nginx logs \"certificate chain too \
-          long\" and answers 502.",
+          long\" and answers 502. For clients it is the same (`auth-tls-verify-depth`): where the CAs of `auth-tls-secret` are a \
+          root and two intermediates below it, those whom the lower one issued are answered 400.",
     example: "\
 metadata:
   annotations:
@@ -32,11 +33,49 @@ metadata:
 };
 
 fn judge(scene: &Scene) -> Vec<Finding> {
+    let mut findings = of_application(scene);
+    findings.extend(of_clients(scene));
+    findings
+}
+
+/// The clients of the lowest CA in the bundle.
+fn of_clients(scene: &Scene) -> Option<Finding> {
+    // Traefik knows no bound.
+    if Reader::of(&scene.object)? == Reader::Traefik {
+        return None;
+    }
+    let name = "auth-tls-verify-depth";
+    let written = nginx(&scene.object, name);
+    let depth = written.as_ref().and_then(|at| at.value.trim().parse().ok());
+    let depth: usize = depth.filter(|depth| *depth > 0).unwrap_or(1);
+    let of_clients = |it: &&Sight| it.reference.role == Role::IngressClientCa;
+    let sight = scene.references.iter().find(of_clients)?;
+    let authorities = credential::read_authorities(&sight.secret.found()?.secret.data).authorities;
+    let below = authorities.iter().filter(|it| !it.is_self_issued());
+    let needed = |lowest: &&Certificate| {
+        Some(intermediates(std::slice::from_ref(*lowest), &authorities)? + 1)
+    };
+    let (lowest, needed) =
+        below.filter_map(|it| Some((it, needed(&it)?))).max_by_key(|(_, needed)| *needed)?;
+    if needed <= depth {
+        return None;
+    }
+    let message = format!(
+        "clients of `{}` in Secret `{}` have {needed} intermediates above them, the depth is {depth}",
+        escape(&lowest.subject),
+        escape(&sight.reference.secret)
+    );
+    let path = written.map_or_else(|| sight.reference.path.clone(), |at| at.path);
+    let line = format!("nginx.ingress.kubernetes.io/{name}: \"{needed}\"");
+    Some(RULE.warning(scene, path, message).help(format!("write `{line}`")).suggest(line))
+}
+
+fn of_application(scene: &Scene) -> Vec<Finding> {
     let Some(backend) = Backend::read(&scene.object) else { return Vec::new() };
     let Some(depth) = backend.verify_depth().filter(|_| backend.verifies()) else {
         return Vec::new();
     };
-    let verifier = |it: &&crate::check::Sight| it.reference.role == Role::VerifyingBackendClient;
+    let verifier = |it: &&Sight| it.reference.role == Role::VerifyingBackendClient;
     let trusted = scene.references.iter().find(verifier).and_then(|it| it.secret.found());
     let Some(trusted) = trusted else { return Vec::new() };
     let authorities = credential::read_authorities(&trusted.secret.data).authorities;

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::cluster::{ApiError, ApiServer};
+use super::cluster::{ApiError, ApiServer, ISTIO_GATEWAYS, READERS};
 use super::makers::MAKERS;
 use super::{Collection, is_name};
 use crate::object::Object;
@@ -11,16 +11,22 @@ const fn collection(group: &'static str, resource: &'static str, kind: &'static 
     Collection { group, versions: &["v1"], resource, kind }
 }
 
-/// What is judged of every namespace, beside what makes Secrets.
-static JUDGED: [Collection; 9] = [
+/// What is judged of every namespace, or bounds what is, beside the custom resources that name Secrets
+/// and what makes Secrets.
+static JUDGED: [Collection; 14] = [
     collection("", "configmaps", "ConfigMap"),
+    collection("", "limitranges", "LimitRange"),
     collection("", "pods", "Pod"),
+    collection("", "replicationcontrollers", "ReplicationController"),
+    collection("", "resourcequotas", "ResourceQuota"),
     collection("", "secrets", "Secret"),
     collection("", "services", "Service"),
     collection("apps", "daemonsets", "DaemonSet"),
     collection("apps", "deployments", "Deployment"),
+    collection("apps", "replicasets", "ReplicaSet"),
     collection("apps", "statefulsets", "StatefulSet"),
     collection("batch", "cronjobs", "CronJob"),
+    collection("batch", "jobs", "Job"),
     collection("networking.k8s.io", "ingresses", "Ingress"),
 ];
 
@@ -34,6 +40,8 @@ pub struct Listed {
     pub objects: Vec<Object>,
     /// The collections that could not be listed, and why.
     pub failures: Vec<(&'static str, ApiError)>,
+    /// Why not everything that makes Secrets could be listed, where it could not.
+    pub makers_withheld: Option<String>,
 }
 
 /// The namespaces by name, or `only` that one.
@@ -54,13 +62,25 @@ pub async fn namespaces(api: &ApiServer, only: Option<&str>) -> Result<Vec<Objec
 
 /// Everything in `namespace` that is judged or explains a judgement.
 pub async fn everything(api: &ApiServer, namespace: &str) -> Listed {
-    let collections = JUDGED.iter().chain(MAKERS.iter().map(|maker| &maker.collection));
-    let lists = collections.map(|it| async move { (it.resource, list(api, it, namespace).await) });
+    let makers = || MAKERS.iter().map(|maker| &maker.collection);
+    let mut collections: Vec<&Collection> = Vec::new();
+    for collection in JUDGED.iter().chain(&READERS).chain([&ISTIO_GATEWAYS]).chain(makers()) {
+        if !collections.iter().any(|it| it.is_same(collection)) {
+            collections.push(collection);
+        }
+    }
+    let lists =
+        collections.into_iter().map(|it| async move { (it, list(api, it, namespace).await) });
     let mut listed = Listed::default();
-    for (resource, list) in join_all(lists).await {
+    for (collection, list) in join_all(lists).await {
         match list {
             Ok(objects) => listed.objects.extend(objects),
-            Err(error) => listed.failures.push((resource, error)),
+            Err(error) => {
+                if makers().any(|it| it.is_same(collection)) {
+                    listed.makers_withheld.get_or_insert_with(|| error.to_string());
+                }
+                listed.failures.push((collection.resource, error));
+            }
         }
     }
     listed

@@ -39,7 +39,7 @@ pub enum NameSource {
 }
 
 /// Custom resources that name Secrets of their own namespace.
-static READERS: [Collection; 4] = [
+pub(super) static READERS: [Collection; 4] = [
     Collection {
         group: "ako.vmware.com",
         versions: &["v1beta1", "v1alpha1"],
@@ -67,7 +67,7 @@ static READERS: [Collection; 4] = [
 ];
 
 /// Istio's Gateways, which name Secrets of wherever their pods are.
-static ISTIO_GATEWAYS: Collection = Collection {
+pub(super) static ISTIO_GATEWAYS: Collection = Collection {
     group: "networking.istio.io",
     versions: &["v1", "v1beta1", "v1alpha3"],
     resource: "gateways",

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::{Listed, Sighting, makers};
+use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::reference::{self, gateway_api, istio_gateway};
 
@@ -26,11 +27,13 @@ pub enum SecretListing {
     Withheld(String),
 }
 
-/// A namespace of which everything was listed.
+/// A namespace of which everything was listed, but for what was withheld.
 #[derive(Clone, Debug)]
 struct Audited {
     namespace: String,
     secrets: SecretListing,
+    /// Why not everything that makes Secrets could be listed, where it could not.
+    makers: Option<String>,
 }
 
 /// A set of documents.
@@ -55,6 +58,8 @@ struct Index {
     config_maps: BTreeMap<Named, usize>,
     readers: OnceLock<BTreeMap<Named, Vec<usize>>>,
     listed: BTreeMap<(Listed, String), Vec<usize>>,
+    /// The namespaces with pods that ask for a sidecar.
+    sidecars: OnceLock<BTreeSet<String>>,
     makers: BTreeMap<Named, usize>,
     /// By the name alone.
     makers_anywhere: BTreeMap<String, usize>,
@@ -94,9 +99,15 @@ impl Files {
     }
 
     /// Everything that `namespace` of a cluster holds: what is not there is missing. What is of
-    /// another namespace is unknown.
-    pub fn of_namespace(objects: Vec<Object>, namespace: &str, secrets: SecretListing) -> Self {
-        let audited = Arc::new(Audited { namespace: namespace.to_owned(), secrets });
+    /// another namespace is unknown, and so is what makes a Secret, where `makers` says why not all of
+    /// that could be listed.
+    pub fn of_namespace(
+        objects: Vec<Object>,
+        namespace: &str,
+        secrets: SecretListing,
+        makers: Option<String>,
+    ) -> Self {
+        let audited = Arc::new(Audited { namespace: namespace.to_owned(), secrets, makers });
         Self { audited: Some(audited), ..Self::new(objects, Completeness::Part) }
     }
 
@@ -193,12 +204,22 @@ impl Files {
         documents.filter_map(|at| self.index.documents.get(*at)).cloned().collect()
     }
 
+    /// Whether a pod of `namespace` asks for a sidecar.
+    pub(super) fn asks_for_sidecars(&self, namespace: &str) -> bool {
+        let asking = || {
+            let asks = |it: &&Object| inject::service::request_of(it).is_some();
+            let asking = self.index.documents.iter().filter(asks);
+            asking.map(|it| it.namespace().to_owned()).collect()
+        };
+        self.index.sidecars.get_or_init(asking).contains(namespace)
+    }
+
     /// The documents that make some Secrets of a namespace.
     pub(super) fn makers(
         &self,
         namespace: &str,
         secrets: &BTreeSet<&str>,
-    ) -> BTreeMap<String, ObjectRef> {
+    ) -> Sighting<BTreeMap<String, ObjectRef>> {
         let maker = |secret: &str| {
             let here = self.index.makers.get(&(namespace.to_owned(), secret.to_owned()));
             let at = here.or_else(|| self.index.makers_anywhere.get(secret))?;
@@ -210,7 +231,11 @@ impl Files {
             };
             Some((secret.to_owned(), maker.reference(of)))
         };
-        secrets.iter().filter_map(|secret| maker(secret)).collect()
+        let found: BTreeMap<_, _> = secrets.iter().filter_map(|secret| maker(secret)).collect();
+        match self.audited.as_ref().and_then(|audited| audited.makers.as_ref()) {
+            Some(why) if found.len() < secrets.len() => Sighting::Unknown(why.clone()),
+            _ => Sighting::Found(found),
+        }
     }
 
     fn absent<T>(&self, namespace: &str) -> Sighting<T> {
@@ -225,7 +250,7 @@ impl Files {
 
 fn namespaces_of_pods(documents: &[Object], selector: &BTreeMap<&str, &str>) -> BTreeSet<String> {
     let is_meant = |document: &&Object| {
-        crate::inject::pod_of(document).is_some_and(|(_, pod)| {
+        inject::pod_of(document).is_some_and(|(_, pod)| {
             let labels = pod.labels();
             selector.iter().all(|(key, value)| labels.get(key) == Some(value))
         })

@@ -35,7 +35,8 @@ fn elsewhere(secret: Value) -> Value {
 
 fn with_client_secret(name: &str) -> Value {
     let annotation = "nginx.ingress.kubernetes.io/proxy-ssl-secret";
-    annotated(ingress(&json!([])), annotation, name)
+    let web = annotated(ingress(&json!([])), annotation, name);
+    annotated(web, "nginx.ingress.kubernetes.io/backend-protocol", "HTTPS")
 }
 
 #[test]

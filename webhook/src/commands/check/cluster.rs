@@ -6,6 +6,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use lasthop_contract::annotation;
 use lasthop_contract::text::escape;
 use serde_json::Value;
 
@@ -16,7 +17,8 @@ use crate::inject::annotations;
 use crate::inject::{self, Wish, pod};
 use crate::object::Object;
 use crate::render::manifests;
-use crate::rules::{self, sidecar_absent};
+use crate::rules;
+use crate::rules::sidecar_absent::{self, Absence};
 use crate::surroundings::{ApiError, ApiServer, Files, SecretListing, Surroundings, audit};
 
 /// Namespaces of the cluster itself, which the webhook is not sent either.
@@ -69,17 +71,20 @@ async fn one(api: &ApiServer, namespace: &Object, mode: &Mode, now: i64, audit: 
         None => SecretListing::Complete,
     };
     let labels = namespace.labels();
-    let switched_on = inject::is_switched_on(Some(&labels));
+    let demand = SidecarDemand {
+        switched_on: inject::is_switched_on(Some(&labels)),
+        required: labels.get(annotation::INJECT) == Some(&"required"),
+    };
     let mut objects = listed.objects;
     objects.push(namespace.clone());
     let subjects: Vec<Object> = objects.iter().filter(|it| is_judged(it)).cloned().collect();
-    let files = Files::of_namespace(objects, name, secrets);
+    let files = Files::of_namespace(objects, name, secrets, listed.makers_withheld);
     let surroundings = Surroundings::Files(files);
     for object in subjects {
         audit.objects += 1;
         let mut findings = Vec::new();
         if object.is("", "Pod") {
-            findings.extend(without_sidecar(&object, name, switched_on));
+            findings.extend(without_sidecar(&object, name, demand));
         } else {
             let subject = Subject::created(object.clone(), name);
             findings = check::check(&subject, &surroundings, mode, now).await.findings;
@@ -100,14 +105,26 @@ fn is_judged(object: &Object) -> bool {
         && (object.is("", "Pod") || inject::Maker::of(object) != inject::Maker::Controller)
 }
 
-/// A Pod that asks for a sidecar and runs without one.
-fn without_sidecar(pod: &Object, namespace: &str, switched_on: bool) -> Option<Finding> {
+/// What the labels of a namespace say of sidecars.
+#[derive(Clone, Copy, Debug)]
+struct SidecarDemand {
+    switched_on: bool,
+    required: bool,
+}
+
+/// A Pod that should have a sidecar, and runs without one.
+fn without_sidecar(pod: &Object, namespace: &str, demand: SidecarDemand) -> Option<Finding> {
     let is_over = matches!(pod.text("/status/phase"), "Succeeded" | "Failed");
-    let asks = annotations::wish(pod) == Some(Wish::Inject);
-    if is_over || !asks || pod::own(pod).is_some() || pod::is_mirror(pod) {
+    let why = match annotations::wish(pod) {
+        Some(Wish::Inject) if demand.switched_on => Absence::Asked,
+        Some(Wish::Inject) => Absence::AskedUnlabelled,
+        _ if demand.required => Absence::Required,
+        _ => return None,
+    };
+    if is_over || pod::own(pod).is_some() || pod::is_mirror(pod) {
         return None;
     }
-    Some(sidecar_absent::finding(pod, namespace, switched_on))
+    Some(sidecar_absent::finding(pod, namespace, why))
 }
 
 /// The object as a person would see it with `kubectl get -o yaml`, less what no person writes.

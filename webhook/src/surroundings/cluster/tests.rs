@@ -190,7 +190,7 @@ async fn every_maker_is_known_live_and_among_files() {
             assert_eq!(makers::makes(&object), ["web-tls"], "{}", collection.kind);
             let names = BTreeSet::from(["web-tls"]);
             let files = Files::new(vec![object.clone()], Completeness::Whole);
-            let made = files.makers("shop", &names);
+            let made = files.makers("shop", &names).into_found().unwrap();
             assert_eq!(made.get("web-tls"), Some(&object.reference("shop")));
         }
     }

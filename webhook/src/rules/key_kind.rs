@@ -1,0 +1,51 @@
+//! LH245: a kind of key that the controller, or its clients, cannot do with.
+
+use lasthop_contract::credential::KeyKind;
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::escape;
+
+use super::Rule;
+use crate::check::{Pair, Scene, Setting};
+use crate::finding::{Finding, Severity};
+use crate::reference::Role;
+
+pub(crate) static RULE: Rule = Rule {
+    code: Code(245),
+    name: "key-kind",
+    summary: "a controller serves a certificate whose kind of key it, or many of its clients, cannot do with",
+    why: "No browser takes a certificate with an Ed25519 key, and those on BoringSSL (Chrome, Android) none with EC P-521: \
+          \"ERR_SSL_VERSION_OR_CIPHER_MISMATCH\". Envoy, and so Istio, loads no Ed25519 key at all and logs \"Failed to load \
+          certificate chain\"; before Envoy 1.33 of the elliptic curves P-256 alone \
+          (https://github.com/envoyproxy/envoy/pull/36369). The sidecar takes all of them.",
+    example: "\
+$ openssl x509 -in tls.crt -noout -text | grep 'Public Key Algorithm'
+        Public Key Algorithm: ED25519",
+    cure: "Issue it with EC P-256 or RSA 2048: `openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 ...`, or with \
+           `privateKey: {algorithm: ECDSA, size: 256}` in a Certificate of cert-manager.",
+    judge: Some(judge),
+};
+
+fn judge(scene: &Scene) -> Vec<Finding> {
+    let pairs = scene.pairs().filter(|pair| pair.reference.role.is_controller_server());
+    // Among files it is told of the Secret, which has to change.
+    let pairs = pairs.filter(|pair| pair.user.is_some() || scene.setting == Setting::Review);
+    pairs.filter_map(|pair| judge_one(scene, &pair)).collect()
+}
+
+fn judge_one(scene: &Scene, pair: &Pair<'_>) -> Option<Finding> {
+    let leaf = pair.seen.reading().leaf()?;
+    let is_envoy = matches!(pair.reference.role, Role::GatewayServer | Role::MutualGatewayServer);
+    let (severity, who) = match leaf.key {
+        KeyKind::Ed25519 if is_envoy => (Severity::Warning, "Istio's gateways do not load it"),
+        KeyKind::Ed25519 => (Severity::Warning, "no browser takes it"),
+        KeyKind::P521 => (Severity::Warning, "Chrome and others do not take it"),
+        KeyKind::P384 if is_envoy => (Severity::Info, "Envoy before 1.33 does not load it"),
+        _ => return None,
+    };
+    let secret = escape(&pair.reference.secret);
+    let message = format!("the key of Secret `{secret}` is {}: {who}", leaf.key);
+    let key = pair.seen.reading().form.map_or("tls.crt", |form| form.chain_key());
+    let mut finding = pair.finding(scene, &RULE, (&pair.reference.path, key), &message);
+    finding.severity = severity;
+    Some(finding.help("have it issued anew with a key of EC P-256 or RSA 2048"))
+}

@@ -1,0 +1,53 @@
+//! LH232: an Ingress that speaks plaintext to the TLS port of a sidecar.
+
+use lasthop_contract::problem::Code;
+use lasthop_contract::text::escape;
+
+use super::Rule;
+use crate::check::{Behind, Scene};
+use crate::finding::Finding;
+use crate::inject;
+use crate::object::Object;
+use crate::reference::ingress_annotations::{Reencryption, reencryption};
+
+pub(crate) static RULE: Rule = Rule {
+    code: Code(232),
+    name: "plaintext-to-sidecar",
+    summary: "an Ingress speaks plaintext to the TLS port of a sidecar",
+    why: "A controller speaks HTTP to a Service unless it is told otherwise, and the sidecar's port takes TLS alone. nginx \
+          logs \"upstream prematurely closed connection\" and answers 502, AWS's targets become unhealthy.",
+    example: "\
+kind: Ingress
+metadata:
+  annotations: {} # the Service leads to lasthop-8443
+spec:
+  ingressClassName: nginx",
+    cure: "\
+kind: Ingress
+metadata:
+  annotations:
+    nginx.ingress.kubernetes.io/backend-protocol: HTTPS
+spec:
+  ingressClassName: nginx",
+    judge: Some(judge),
+};
+
+fn judge(scene: &Scene) -> Vec<Finding> {
+    // Without the label there is no sidecar, which is said of the workload.
+    if !inject::is_switched_on(scene.home.found().map(Object::labels).as_ref()) {
+        return Vec::new();
+    }
+    let Some(Reencryption::Absent { line }) = reencryption(&scene.object) else {
+        return Vec::new();
+    };
+    let finding = |behind: &Behind| {
+        let message = format!(
+            "Service `{}` leads to the sidecar of {}, which takes TLS alone, and the Ingress has it spoken to in \
+             plaintext",
+            escape(&behind.service),
+            behind.workload
+        );
+        RULE.warning(scene, behind.path.clone(), message).help(format!("annotate `{line}`"))
+    };
+    scene.behind.iter().map(finding).collect()
+}
