@@ -62,7 +62,7 @@ impl Looks<'_> {
         let hops = self.hops(subject, mode).await;
         let mut all = Vec::new();
         for hop in hops.into_iter().take(MOST_REHEARSALS) {
-            all.push(self.ends(subject, mode, hop, now).await);
+            all.push(self.ends(subject, hop, now).await);
         }
         if all.is_empty() {
             return Vec::new();
@@ -80,7 +80,7 @@ impl Looks<'_> {
         tokio::task::spawn_blocking(run).await.unwrap_or_default()
     }
 
-    async fn ends(&self, subject: &Subject, mode: &Mode, hop: Hop, now: i64) -> Ends {
+    async fn ends(&self, subject: &Subject, hop: Hop, now: i64) -> Ends {
         let Hop { from, place, severity } = hop;
         let look = |of: &Option<(String, String)>| {
             let key = of.clone().map(|(namespace, name)| Key { namespace, name });
@@ -103,29 +103,23 @@ impl Looks<'_> {
             }
             Dialer::Sidecar(outlet) => {
                 let mounts = Originating::mounts(&outlet.originate);
-                let found = self.found(subject, mode, &outlet.workload, mounts).await;
+                let found = self.found(subject, &outlet.workload, mounts).await;
                 FromEnd::Sidecar { outlet, found }
             }
         };
         let mounts = Listener::mounts(&place.terminate);
-        let found = self.found(subject, mode, &place.workload, mounts).await;
+        let found = self.found(subject, &place.workload, mounts).await;
         Ends { from, place, found, severity, now }
     }
 
     /// What the sidecar of `workload` reads.
-    async fn found(
-        &self,
-        subject: &Subject,
-        mode: &Mode,
-        workload: &ObjectRef,
-        mounts: Vec<Mount>,
-    ) -> Found {
+    async fn found(&self, subject: &Subject, workload: &ObjectRef, mounts: Vec<Mount>) -> Found {
         let namespace = workload.namespace.as_str();
         let mounts: BTreeSet<Mount> = mounts.into_iter().collect();
         let looks = mounts.into_iter().map(|mount| async move {
             let seen = match &mount {
                 Mount::CaConfigMap(name) | Mount::UpstreamCaConfigMap(name) => {
-                    self.config_map(mode, namespace, name).await
+                    self.config_map(namespace, name).await
                 }
                 Mount::Tls(name) | Mount::Ca(name) | Mount::Crl(name) | Mount::UpstreamCa(name) => {
                     let key = Key { namespace: namespace.to_owned(), name: name.clone() };
@@ -150,16 +144,7 @@ impl Looks<'_> {
         found.map(|secret| Arc::new(SeenSecret::new(secret)))
     }
 
-    /// The webhook has no right to read `ConfigMap`s, so it does not try.
-    async fn config_map(
-        &self,
-        mode: &Mode,
-        namespace: &str,
-        name: &str,
-    ) -> Sighting<Arc<SeenSecret>> {
-        if mode.setting == Setting::Review {
-            return Sighting::Unknown("ConfigMaps are not looked at".to_owned());
-        }
+    async fn config_map(&self, namespace: &str, name: &str) -> Sighting<Arc<SeenSecret>> {
         let found: Sighting<Secret> =
             self.look(self.surroundings.config_map(namespace, name)).await;
         found.map(|secret| Arc::new(SeenSecret::new(secret)))
