@@ -50,12 +50,14 @@ impl Reader<'_> {
                     ),
                     [first, ..] => {
                         let all: Vec<String> = candidates.iter().map(u16::to_string).collect();
+                        let mut free = LISTEN_PORT..;
+                        let free = free.find(|it| !candidates.contains(it)).unwrap_or(LISTEN_PORT);
                         (
                             format!(
                                 "the app's port is not clear, the containers declare {}",
                                 all.join(", ")
                             ),
-                            format!("name it: `{}: \"8443:{first}\"`", name::PORTS),
+                            format!("name it: `{}: \"{free}:{first}\"`", name::PORTS),
                         )
                     }
                 };
