@@ -28,6 +28,27 @@ pub fn program(name: &str) -> Option<PathBuf> {
     }
 }
 
+/// The folder of a Go module, in the version that the Kubernetes of `scripts/cluster` is built with: test data
+/// of Kubernetes itself. [`None`]: there is no Go to fetch it with, and the calling test was noted as skipped.
+#[track_caller]
+pub fn module(name: &str) -> Option<PathBuf> {
+    if skip::lacks(&["go"]) {
+        return None;
+    }
+    let fetched = Command::new("go")
+        .arg("-C")
+        .arg(root().join("tests/cluster"))
+        .args(["mod", "download", "-json", name])
+        .stdin(Stdio::null())
+        .output()
+        .expect("there is Go");
+    let module: serde_json::Value = serde_json::from_slice(&fetched.stdout).unwrap_or_default();
+    match module["Dir"].as_str() {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => panic!("{name} was not fetched: {}", String::from_utf8_lossy(&fetched.stderr)),
+    }
+}
+
 /// Runs a suite to its end, however long that takes, and returns all that it printed.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {

@@ -11,7 +11,7 @@ use lasthop_contract::annotation as name;
 use lasthop_contract::sidecar_config::KeyLog;
 use lasthop_contract::text::escape;
 
-use crate::check::overrides;
+use crate::check::{Validate, overrides};
 use crate::finding::{self, Finding, Severity};
 use crate::object::{Object, ObjectRef};
 use crate::path::{FieldPath, Step};
@@ -31,15 +31,16 @@ mod resources;
 pub mod service;
 mod socket;
 pub mod table;
+pub mod totals;
 
 pub use annotations::values::Wish;
 pub use objection::{Bearing, Maker, Objection};
 pub use options::Options;
 pub use plan::{Mount, listeners, port_name};
+pub use resources::{Asked, Pair};
 
-use annotations::Request;
+use annotations::{Request, values};
 use objection::Place;
-use options::Amounts;
 use plan::House;
 
 /// What came of an injection.
@@ -101,7 +102,22 @@ pub fn inject(
     namespace_labels: Option<&BTreeMap<&str, &str>>,
     options: &Options,
 ) -> Outcome {
-    attempt(object, namespace, namespace_labels, options, overrides::take_back)
+    inject_at(Validate::Enforce, object, namespace, namespace_labels, options)
+}
+
+/// As [`inject`], where findings do what the namespace wants of them: below [`Validate::Enforce`] nothing
+/// refuses but what is about lasthop's own safety.
+pub fn inject_at(
+    level: Validate,
+    object: &Object,
+    namespace: &str,
+    namespace_labels: Option<&BTreeMap<&str, &str>>,
+    options: &Options,
+) -> Outcome {
+    attempt(object, namespace, namespace_labels, options, |object, findings| {
+        overrides::take_back(object, findings);
+        overrides::lower(level, findings);
+    })
 }
 
 /// Everything that there is to say of an injection, also what the object asks to ignore.
@@ -130,6 +146,7 @@ fn attempt(
     let mut findings: Vec<Finding> =
         objections.into_iter().map(|objection| objection.at(&place)).collect();
     findings.extend(misplaced(object, &pod, &place));
+    findings.extend(labelled(&pod, &place));
     take_back(object, &mut findings);
     finding::sort(&mut findings);
     let has_error = findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -141,7 +158,7 @@ fn attempt(
 }
 
 /// What the sidecar of `pod` is going to ask for.
-pub fn amounts(pod: &Object, request: &Request, options: &Options) -> Amounts {
+pub fn asked(pod: &Object, request: &Request, options: &Options) -> Asked {
     resources::merge(pod, &request.knobs, &options.amounts()).0
 }
 
@@ -368,6 +385,23 @@ fn misplaced(object: &Object, pod: &Object, place: &Place) -> Option<Finding> {
     let path = FieldPath::annotation(first);
     let finding =
         Finding::new(code::MISPLACED, Severity::Error, place.object.clone(), path, message);
+    Some(finding.help(help).safety())
+}
+
+/// A wish that is written as a label, which other injectors read there and this one does not.
+fn labelled(pod: &Object, place: &Place) -> Option<Finding> {
+    let labels = pod.labels();
+    let asks = labels.get(name::INJECT).is_some_and(|value| values::wish(value) != Ok(Wish::Never));
+    if !asks || place.maker == Maker::Controller || annotations::bears_wish(pod) {
+        return None;
+    }
+    let path = place.prefix.join(&FieldPath::of(["metadata", "labels", name::INJECT]));
+    let message =
+        format!("`{}` is a label here, and a label of a pod asks for nothing", name::INJECT);
+    let at = place.prefix.join(&FieldPath::of(["metadata", "annotations"]));
+    let finding =
+        Finding::new(code::MISPLACED, Severity::Error, place.object.clone(), path, message);
+    let help = format!("write it as an annotation: `{}: \"true\"` in `{at}`", name::INJECT);
     Some(finding.help(help).safety())
 }
 

@@ -171,18 +171,11 @@ fn validate(
     judgement: &mut Judgement,
 ) {
     let labels = namespace.found().map(Object::labels).unwrap_or_default();
-    let wish = labels.get(VALIDATE).copied();
-    let level = match wish.map(|wish| (wish, Validate::parse(wish))) {
-        None => mode.default_validate,
-        Some((_, Some(level))) => level,
-        Some((wish, None)) => {
-            let finding = bad_override::on_namespace(subject, VALIDATE, &complaint(wish));
-            judgement.findings.push(finding);
-            mode.default_validate
-        }
-    };
+    if let Some(wish) = labels.get(VALIDATE).filter(|wish| Validate::parse(wish).is_none()) {
+        judgement.findings.push(bad_override::on_namespace(subject, VALIDATE, &complaint(wish)));
+    }
     let is_ours = |finding: &Finding| finding.scope == Scope::Configuration;
-    match level.max(mode.minimum_validate) {
+    match level(&labels, mode) {
         Validate::Enforce => {}
         Validate::Warn => soften(judgement, "validate is warn", is_ours),
         Validate::Off => {
@@ -192,6 +185,26 @@ fn validate(
                 judgement.note("ignored", &format!("{errors} errors: validate is off"));
             }
         }
+    }
+}
+
+/// What findings do in a namespace with these labels.
+pub(crate) fn level(labels: &BTreeMap<&str, &str>, mode: &Mode) -> Validate {
+    let wish = labels.get(VALIDATE).and_then(|wish| Validate::parse(wish));
+    wish.unwrap_or(mode.default_validate).max(mode.minimum_validate)
+}
+
+/// Makes of findings what `level` leaves of them.
+pub(crate) fn lower(level: Validate, findings: &mut Vec<Finding>) {
+    let is_ours = |finding: &Finding| finding.scope == Scope::Configuration;
+    match level {
+        Validate::Enforce => {}
+        Validate::Warn => {
+            for finding in findings.iter_mut().filter(|it| is_ours(it)) {
+                finding.severity = finding.severity.max(Severity::Warning);
+            }
+        }
+        Validate::Off => findings.retain(|finding| !is_ours(finding)),
     }
 }
 

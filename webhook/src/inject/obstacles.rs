@@ -80,13 +80,37 @@ fn windows(pod: &Object) -> Option<Objection> {
     };
     let path = if name == "windows" {
         FieldPath::of(["spec", "os", "name"])
-    } else {
-        let labels = ["kubernetes.io/os", "beta.kubernetes.io/os"];
-        let label = labels.into_iter().find(|label| selector(label))?;
+    } else if let Some(label) = OS_LABELS.into_iter().find(|label| selector(label)) {
         FieldPath::of(["spec", "nodeSelector", label])
+    } else if goes_to_windows_alone(pod) {
+        FieldPath::of(["spec", "affinity", "nodeAffinity", REQUIRED])
+    } else {
+        return None;
     };
     let help = "end TLS elsewhere for this pod, and opt out with `lasthop.dev/inject: \"false\"`";
     Some(objection(code::WINDOWS, path, "the sidecar does not run on Windows nodes", help))
+}
+
+/// What nodes say of their system.
+const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
+/// Whether every way to a node that the affinity leaves is one to Windows.
+fn goes_to_windows_alone(pod: &Object) -> bool {
+    let terms = pod.list(&format!("/spec/affinity/nodeAffinity/{REQUIRED}/nodeSelectorTerms"));
+    let is_windows = |expression: &Value| {
+        let text = |field: &str| expression.get(field).and_then(Value::as_str).unwrap_or_default();
+        let values = expression.get("values").and_then(Value::as_array);
+        OS_LABELS.contains(&text("key"))
+            && text("operator") == "In"
+            && values.is_some_and(|values| *values == ["windows"])
+    };
+    let leads_there = |term: &Value| {
+        let expressions = term.get("matchExpressions").and_then(Value::as_array);
+        expressions.into_iter().flatten().any(is_windows)
+    };
+    !terms.is_empty() && terms.iter().all(leads_there)
 }
 
 /// With one process table, a process of the same user (or root) reads the memory and the files of

@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 use super::annotations::values::CaSource;
 use super::annotations::{App, Clients, Originate, Request, Terminate};
 use super::objection::Objection;
-use super::options::{Amounts, Options, Placement};
+use super::options::{Options, Placement};
 use super::pod::{self, CONTAINER};
 use super::probes::{self, Takeover};
-use super::{resources, socket};
+use super::resources::{self, Asked};
+use super::socket;
 use crate::object::Object;
 
 /// The user that the sidecar runs as where the pod's user is root: the one of its image.
@@ -57,7 +58,7 @@ pub(super) struct House<'a> {
 /// Makes the plan, and says what is odd about it.
 pub(super) fn make(pod: &Object, request: &Request, house: House<'_>) -> (Plan, Vec<Objection>) {
     let options = house.options;
-    let (amounts, mut objections) = resources::merge(pod, &request.knobs, &options.amounts());
+    let (asked, mut objections) = resources::merge(pod, &request.knobs, &options.amounts());
     let (takeover, odd) = probes::take_over(pod, request);
     objections.extend(odd);
     let (sockets, odd) = socket::mounts(pod, request);
@@ -65,7 +66,7 @@ pub(super) fn make(pod: &Object, request: &Request, house: House<'_>) -> (Plan, 
     let placement = options.placement_for(&request.knobs);
     let mounts = mounts(request);
     let document = document(request, &takeover.probes, house);
-    let mut container = container(pod, request, options, &amounts, &document);
+    let mut container = container(pod, request, options, &asked, &document);
     if let Some(fields) = container.as_object_mut() {
         if placement == Placement::Native {
             fields.insert("restartPolicy".to_owned(), json!("Always"));
@@ -109,7 +110,7 @@ fn container(
     pod: &Object,
     request: &Request,
     options: &Options,
-    amounts: &Amounts,
+    asked: &Asked,
     document: &str,
 ) -> Value {
     let knobs = &request.knobs;
@@ -128,7 +129,7 @@ fn container(
         "imagePullPolicy": knobs.pull_policy.unwrap_or(options.pull_policy).word(),
         "env": [{ "name": CONFIG_VARIABLE, "value": document }],
         "ports": ports(request),
-        "resources": resources::to_json(amounts),
+        "resources": resources::to_json(asked),
         "securityContext": security_context(pod),
         "startupProbe": probe("/readyz", 1, 3, 120),
         "livenessProbe": probe("/livez", 10, 3, 3),

@@ -15,9 +15,9 @@ pub const CONTAINER: &str = "lasthop";
 /// kubectl takes this container where nobody names one.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-/// The proxies of meshes: Istio, Linkerd, Consul, Kuma and Open Service Mesh call them so.
-const MESH: [&str; 5] =
-    ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar", "osm-proxy"];
+/// The proxies of meshes: Istio, Linkerd, Consul, Kuma, Dapr and Open Service Mesh call them so.
+const MESH: [&str; 6] =
+    ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar", "daprd", "osm-proxy"];
 
 /// The two lists of containers that live as long as the pod or before it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

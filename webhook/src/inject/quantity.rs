@@ -32,6 +32,35 @@ impl Quantity {
         self.nano.saturating_add(used) > whole.nano
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self::of_nano(self.nano.saturating_add(other.nano))
+    }
+
+    /// What is left without `other`, which may be nothing.
+    #[must_use]
+    pub fn less(&self, other: &Self) -> Self {
+        Self::of_nano((self.nano - other.nano).max(0))
+    }
+
+    /// The part of it that is left when it is divided by `ratio`, rounded up to what people write.
+    pub fn divided(&self, ratio: &Self) -> Option<Self> {
+        const MEBI: i128 = NANO << 20;
+        let exact = self.nano.checked_mul(NANO)?.checked_div(ratio.nano)?;
+        let step = if exact < MEBI { MILLI } else { MEBI };
+        Some(Self::of_nano(exact.checked_add(step - 1)? / step * step))
+    }
+
+    /// In the largest unit that loses nothing; binary ones are for bytes.
+    fn of_nano(nano: i128) -> Self {
+        let unit = [("Gi", NANO << 30), ("Mi", NANO << 20), ("", NANO), ("m", MILLI), ("u", 1_000)]
+            .into_iter()
+            .find(|(suffix, unit)| nano % unit == 0 && (nano >= *unit || suffix.is_empty()));
+        let (suffix, unit) = unit.unwrap_or(("n", 1));
+        Self { text: format!("{}{suffix}", nano / unit), nano }
+    }
+
     /// Whether it is more than nothing.
     pub fn is_positive(&self) -> bool {
         self.nano > 0
@@ -87,9 +116,14 @@ impl FromStr for Quantity {
     }
 }
 
+/// One, in billionths.
+const NANO: i128 = 1_000_000_000;
+
+/// A thousandth, in billionths.
+const MILLI: i128 = 1_000_000;
+
 /// What one unit with this suffix is, in billionths.
 fn scale(suffix: &str) -> Option<i128> {
-    const NANO: i128 = 1_000_000_000;
     let binary = |power: u32| Some(NANO << (10 * power));
     let decimal = |power: u32| Some(NANO * 10_i128.pow(power));
     match suffix {
@@ -130,6 +164,21 @@ mod tests {
         assert!(read("10m").exceeds_rest(&read("2"), Some(&read("1995m"))));
         assert!(!read("10m").exceeds_rest(&read("2"), Some(&read("1990m"))));
         assert!(!read("64Mi").exceeds_rest(&read("1Gi"), None));
+    }
+
+    #[test]
+    fn calculates_in_units_that_people_write() {
+        let text = |quantity: Quantity| quantity.to_string();
+        assert_eq!(text(read("100m").plus(&read("0.9"))), "1");
+        assert_eq!(text(read("1Gi").plus(&read("512Mi"))), "1536Mi");
+        assert_eq!(text(read("2Gi").less(&read("1Gi"))), "1Gi");
+        assert_eq!(text(read("1Mi").less(&read("1"))), "1048575");
+        assert_eq!(text(read("1").less(&read("250m"))), "750m");
+        assert_eq!(text(read("10m").less(&read("1"))), "0");
+        assert_eq!(text(read("1n").plus(&read("1u"))), "1001n");
+        assert_eq!(text(read("1").divided(&read("3")).unwrap()), "334m");
+        assert_eq!(text(read("128Mi").divided(&read("3")).unwrap()), "43Mi");
+        assert_eq!(read("1").divided(&read("0")), None);
     }
 
     #[test]

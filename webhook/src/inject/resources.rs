@@ -1,48 +1,152 @@
 //! The sidecar's requests and limits.
 
 use lasthop_contract::annotation as name;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::annotations::Knobs;
 use super::code;
 use super::objection::{Bearing, Objection};
 use super::options::Amounts;
-use super::pod;
 use super::quantity::Quantity;
+use super::{pod, totals};
 use crate::object::Object;
 use crate::path::FieldPath;
 
+/// What the sidecar asks for. Of a resource that the pod bounds as a whole and none of its containers
+/// states, it states nothing either: they share.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Asked {
+    /// Of CPU.
+    pub cpu: Option<Pair>,
+    /// Of memory.
+    pub memory: Option<Pair>,
+}
+
+/// A request and a limit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pair {
+    /// What is set aside.
+    pub request: Quantity,
+    /// What is not exceeded.
+    pub limit: Quantity,
+}
+
 /// Requests and limits: the annotations over the operator's options, field by field. Of a pair of
-/// which one half was written, the other gives way; a Guaranteed pod stays Guaranteed.
+/// which one half was written, the other gives way; a Guaranteed pod stays Guaranteed, and what the
+/// pod sets as a whole is kept to.
 ///
 /// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
-pub(super) fn merge(pod: &Object, knobs: &Knobs, defaults: &Amounts) -> (Amounts, Vec<Objection>) {
-    let quality = if is_guaranteed(pod) { Quality::Guaranteed } else { Quality::Other };
-    let mut objections = Vec::new();
-    let mut pair = |request, limit| {
-        let (amounts, objection) = settle(request, limit, quality);
-        objections.extend(objection);
-        amounts
-    };
+pub(super) fn merge(pod: &Object, knobs: &Knobs, defaults: &Amounts) -> (Asked, Vec<Objection>) {
     let side = |name, written, default| Side { name, written, default };
-    let (cpu_request, cpu_limit) = pair(
+    let cpu = (
         side(name::SIDECAR_CPU_REQUEST, knobs.cpu_request.as_ref(), &defaults.cpu_request),
         side(name::SIDECAR_CPU_LIMIT, knobs.cpu_limit.as_ref(), &defaults.cpu_limit),
     );
-    let (memory_request, memory_limit) = pair(
+    let memory = (
         side(name::SIDECAR_MEMORY_REQUEST, knobs.memory_request.as_ref(), &defaults.memory_request),
         side(name::SIDECAR_MEMORY_LIMIT, knobs.memory_limit.as_ref(), &defaults.memory_limit),
     );
-    (Amounts { cpu_request, cpu_limit, memory_request, memory_limit }, objections)
+    let mut objections = Vec::new();
+    let mut pair = |resource, sides| {
+        let (pair, odd) = pair(pod, resource, sides);
+        objections.extend(odd);
+        pair
+    };
+    let asked = Asked { cpu: pair("cpu", cpu), memory: pair("memory", memory) };
+    (asked, objections)
 }
 
 /// As a container's `resources`.
-pub(super) fn to_json(amounts: &Amounts) -> Value {
-    let Amounts { cpu_request, cpu_limit, memory_request, memory_limit } = amounts;
-    json!({
-        "limits": { "cpu": cpu_limit.to_string(), "memory": memory_limit.to_string() },
-        "requests": { "cpu": cpu_request.to_string(), "memory": memory_request.to_string() },
-    })
+pub(super) fn to_json(asked: &Asked) -> Value {
+    let Asked { cpu, memory } = asked;
+    let of = |amount: fn(&Pair) -> &Quantity| -> Map<String, Value> {
+        let stated = [("cpu", cpu), ("memory", memory)].into_iter();
+        stated
+            .filter_map(|(resource, pair)| {
+                Some((resource.to_owned(), amount(pair.as_ref()?).to_string().into()))
+            })
+            .collect()
+    };
+    let sides = [("limits", of(|pair| &pair.limit)), ("requests", of(|pair| &pair.request))];
+    let stated = sides.into_iter().filter(|(_, amounts)| !amounts.is_empty());
+    stated.map(|(side, amounts)| (side.to_owned(), json!(amounts))).collect::<Map<_, _>>().into()
+}
+
+fn pair(
+    pod: &Object,
+    resource: &str,
+    (request, limit): (Side<'_>, Side<'_>),
+) -> (Option<Pair>, Vec<Objection>) {
+    let whole = Whole::of(pod, resource);
+    let is_written = request.written.is_some() || limit.written.is_some();
+    if whole.limit.is_some() && whole.used.is_none() && !is_written {
+        return (None, Vec::new());
+    }
+    // Where the pod says something as a whole, that alone makes its quality of service.
+    let quality = if !totals::is_set_as_a_whole(pod) && is_guaranteed(pod) {
+        Quality::Guaranteed
+    } else {
+        Quality::Other
+    };
+    let ((wanted, most), objection) = settle(request, limit, quality);
+    let mut objections: Vec<Objection> = objection.into_iter().collect();
+    let most = whole.bound(&limit, most, whole.limit.clone(), &mut objections);
+    let wanted = whole.bound(&request, wanted, whole.rest(), &mut objections);
+    let wanted = if request.written.is_some() { wanted } else { wanted.min(most.clone()) };
+    (Some(Pair { request: wanted, limit: most }), objections)
+}
+
+/// What a pod says of a resource for all its containers together. The API server refuses containers
+/// that request more between them, or of which one has a higher limit.
+///
+/// <https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/>
+struct Whole<'a> {
+    resource: &'a str,
+    request: Option<Quantity>,
+    limit: Option<Quantity>,
+    /// What the user's containers request, where one of them says something.
+    used: Option<Quantity>,
+}
+
+impl<'a> Whole<'a> {
+    fn of(pod: &Object, resource: &'a str) -> Self {
+        let amount = |side| totals::of_whole(pod, side, resource);
+        let used = totals::Count::requests(pod, resource, |_| None).total();
+        Self { resource, request: amount("requests"), limit: amount("limits"), used }
+    }
+
+    /// What is left to request. Without a request of the pod, the API server takes what the containers
+    /// request, which its limit bounds.
+    fn rest(&self) -> Option<Quantity> {
+        let whole = self.request.as_ref().or(self.limit.as_ref())?;
+        Some(self.used.as_ref().map_or_else(|| whole.clone(), |used| whole.less(used)))
+    }
+
+    /// `amount`, or what is there: nobody is refused for it, since what the API server has filled in for the
+    /// pod looks like what a person wrote.
+    fn bound(
+        &self,
+        side: &Side<'_>,
+        amount: Quantity,
+        there: Option<Quantity>,
+        objections: &mut Vec<Objection>,
+    ) -> Quantity {
+        let Some(there) = there.filter(|there| amount > *there) else { return amount };
+        if side.written.is_none() {
+            return there;
+        }
+        objections.push(Objection {
+            code: code::RESOURCES,
+            bearing: Bearing::Warns,
+            path: FieldPath::annotation(side.name),
+            message: format!(
+                "of the {} that the pod sets as a whole, {there} is left for the sidecar, which was to have {amount}",
+                self.resource
+            ),
+            help: format!("write `{}: \"{there}\"` at most, or raise `spec.resources`", side.name),
+        });
+        there
+    }
 }
 
 /// What kubelet calls the pod's quality of service, as far as it matters here.
@@ -113,13 +217,9 @@ fn contradiction(
 /// (or none, which the API server makes equal).
 fn is_guaranteed(pod: &Object) -> bool {
     let is_met = |container: pod::ContainerAt<'_>| {
-        ["cpu", "memory"].into_iter().all(|kind| {
-            let amount = |side: &str| {
-                let value = container.value.pointer(&format!("/resources/{side}/{kind}"))?;
-                let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-                text.parse::<Quantity>().ok()
-            };
-            let limit = amount("limits");
+        ["cpu", "memory"].into_iter().all(|resource| {
+            let amount = |side: &str| totals::of_container(container, side, resource);
+            let limit = amount("limits").filter(Quantity::is_positive);
             limit.is_some() && amount("requests").is_none_or(|request| Some(request) == limit)
         })
     };
@@ -194,5 +294,77 @@ mod tests {
         };
         let (_, objections) = merged(&json!({}), &knobs);
         assert_eq!((objections.len(), objections[0].bearing), (1, Bearing::Blocks));
+    }
+
+    /// A pod that says `whole` for all its containers, one of which says `container`.
+    fn in_whole(whole: &Value, container: &Value, knobs: &Knobs) -> (Value, Vec<Objection>) {
+        let containers = json!([{"name": "app", "resources": container}]);
+        let pod = Object(json!({"spec": {"resources": whole, "containers": containers}}));
+        let (asked, objections) = merge(&pod, knobs, &Options::default().amounts());
+        (to_json(&asked), objections)
+    }
+
+    #[test]
+    fn the_sidecar_shares_what_the_pod_has_as_a_whole() {
+        let whole = json!({"limits": {"cpu": "500m", "memory": "256Mi"}});
+        let (resources, objections) = in_whole(&whole, &json!({}), &Knobs::default());
+        assert_eq!((resources, objections.len()), (json!({}), 0));
+        // The other resource is nobody's yet.
+        let (resources, _) =
+            in_whole(&json!({"limits": {"cpu": 1}}), &json!({}), &Knobs::default());
+        assert_eq!(
+            resources,
+            json!({"limits": {"memory": "128Mi"}, "requests": {"memory": "32Mi"}})
+        );
+        let (resources, _) =
+            in_whole(&json!({"requests": {"memory": "20Mi"}}), &json!({}), &Knobs::default());
+        assert_eq!(resources["requests"], json!({"cpu": "10m", "memory": "20Mi"}));
+    }
+
+    #[test]
+    fn the_sidecar_takes_what_the_containers_leave_of_the_whole() {
+        let whole = json!({
+            "requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"},
+        });
+        let most = json!({"requests": {"cpu": "495m", "memory": "250Mi"}});
+        let (resources, objections) = in_whole(&whole, &most, &Knobs::default());
+        assert_eq!(
+            resources,
+            json!({
+                "limits": {"cpu": "500m", "memory": "128Mi"},
+                "requests": {"cpu": "5m", "memory": "6Mi"},
+            })
+        );
+        assert!(objections.is_empty(), "{objections:?}");
+        let all = json!({"limits": {"cpu": "500m"}, "requests": {"memory": "256Mi"}});
+        let (resources, _) = in_whole(&whole, &all, &Knobs::default());
+        assert_eq!(resources["requests"], json!({"cpu": "0", "memory": "0"}));
+    }
+
+    #[test]
+    fn what_is_written_gives_way_to_what_the_pod_has_as_a_whole_with_a_word() {
+        let whole = json!({"limits": {"cpu": "500m", "memory": "256Mi"}});
+        let knobs = Knobs {
+            cpu_limit: Some(quantity("2")),
+            memory_request: Some(quantity("1Gi")),
+            ..Knobs::default()
+        };
+        let (resources, objections) = in_whole(&whole, &json!({}), &knobs);
+        assert_eq!(
+            resources,
+            json!({
+                "limits": {"cpu": "500m", "memory": "256Mi"},
+                "requests": {"cpu": "10m", "memory": "256Mi"},
+            })
+        );
+        let told: Vec<(Bearing, String)> =
+            objections.iter().map(|it| (it.bearing, it.path.to_string())).collect();
+        let at = |name: &str| (Bearing::Warns, format!("metadata.annotations[lasthop.dev/{name}]"));
+        assert_eq!(told, [at("sidecar-cpu-limit"), at("sidecar-memory-request")]);
+        assert!(objections[0].help.contains("sidecar-cpu-limit: \"500m\""), "{objections:?}");
+        let fits = Knobs { cpu_limit: Some(quantity("250m")), ..Knobs::default() };
+        let (resources, objections) = in_whole(&whole, &json!({}), &fits);
+        assert_eq!(resources, json!({"limits": {"cpu": "250m"}, "requests": {"cpu": "10m"}}));
+        assert!(objections.is_empty(), "{objections:?}");
     }
 }

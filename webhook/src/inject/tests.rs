@@ -208,6 +208,13 @@ fn what_is_said_to_all_listeners_holds_as_far_as_it_can_at_an_excepted_one() {
     assert_eq!(*proxies[1], ["10.0.0.0/8"]);
 }
 
+/// A pod that goes to nodes of these terms alone.
+fn bound_to(terms: &Value) -> Object {
+    let required =
+        json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+    with(pod(&json!({})), "/spec/affinity", json!({"nodeAffinity": required}))
+}
+
 #[test]
 fn a_pod_that_cannot_be_served_is_refused() {
     let refused = |pod: Object, code: Code| {
@@ -222,6 +229,10 @@ fn a_pod_that_cannot_be_served_is_refused() {
     refused(with(plain(), "/spec/os", json!({"name": "windows"})), code::WINDOWS);
     let selector = json!({"kubernetes.io/os": "windows"});
     refused(with(plain(), "/spec/nodeSelector", selector), code::WINDOWS);
+    let windows = json!({"key": "kubernetes.io/os", "operator": "In", "values": ["windows"]});
+    refused(bound_to(&json!([{"matchExpressions": [windows]}])), code::WINDOWS);
+    let either = json!([{"matchExpressions": [windows]}, {"matchFields": []}]);
+    assert!(matches!(run(&bound_to(&either)), Outcome::Injected { .. }));
     let other = json!({"name": "b", "ports": [{"containerPort": 8443}]});
     refused(
         with(pod(&json!({"ports": "8443:8080"})), "/spec/containers/1", other),
@@ -382,6 +393,24 @@ fn templates_are_judged_and_misplaced_annotations_are_moved() {
         ),
         "{}",
         finding.help
+    );
+}
+
+#[test]
+fn a_wish_that_is_a_label_is_told_where_it_belongs() {
+    let labelled = |value: &str| {
+        let quiet = pod(&json!({ "inject": null, "tls-secret": null }));
+        with(quiet, "/metadata/labels", json!({ name::INJECT: value }))
+    };
+    assert_eq!(told(&labelled("true")), ["LH308 error metadata.labels[lasthop.dev/inject]"]);
+    assert!(run(&labelled("true")).findings()[0].help.contains("`metadata.annotations`"));
+    assert_eq!(told(&labelled("false")), Vec::<String>::new());
+    let both = with(pod(&json!({})), "/metadata/labels", json!({ name::INJECT: "true" }));
+    assert!(matches!(run(&both), Outcome::Injected { .. }));
+    let owner = json!([{"kind": "ReplicaSet", "controller": true}]);
+    assert_eq!(
+        told(&with(labelled("true"), "/metadata/ownerReferences", owner)),
+        Vec::<String>::new()
     );
 }
 

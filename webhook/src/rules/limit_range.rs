@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
-use crate::inject::options::Amounts;
+use crate::inject::options::Placement;
 use crate::inject::quantity::Quantity;
-use crate::inject::{self, code};
+use crate::inject::totals::{Count, of_whole, quantity};
+use crate::inject::{self, Asked, Pair, code};
 use crate::object::Object;
 use crate::path::FieldPath;
 
@@ -17,9 +18,9 @@ pub(crate) static RULE: Rule = Rule {
     code: code::LIMIT_RANGE,
     name: "limit-range",
     summary: "a LimitRange of the namespace refuses the sidecar's requests or limits",
-    why: "The API server holds every container against the LimitRanges of its namespace, the sidecar too. A pod with one that \
-          asks for less than the minimum, or for more than the maximum, is not created; the Deployment is there and \
-          has no pods.",
+    why: "The API server holds every container against the LimitRanges of its namespace, the sidecar too, and every pod as a \
+          whole. A pod with a container that asks for less than the minimum, or for more than the maximum, is not created; the \
+          Deployment is there and has no pods.",
     example: "\
 kind: LimitRange
 spec:
@@ -35,91 +36,190 @@ metadata:
 };
 
 fn judge(scene: &Scene) -> Vec<Finding> {
-    let Some((asks, amounts)) = sidecar(scene) else { return Vec::new() };
+    let Some(sidecar) = sidecar(scene) else { return Vec::new() };
+    let ranges = || scene.room.found().into_iter().flatten().filter(|it| it.is("", "LimitRange"));
+    let limits = |of: &'static str| {
+        let all =
+            ranges().flat_map(|range| range.list("/spec/limits").iter().map(move |it| (range, it)));
+        all.filter(move |(_, limit)| limit.get("type").and_then(Value::as_str) == Some(of))
+    };
+    let defaults: Vec<&Value> = limits("Container").map(|(_, limit)| limit).collect();
     let mut findings = Vec::new();
-    for range in scene.room.found().into_iter().flatten().filter(|it| it.is("", "LimitRange")) {
-        for limit in range.list("/spec/limits") {
-            if limit.get("type").and_then(Value::as_str) != Some("Container") {
-                continue;
-            }
-            for of in resources(&amounts) {
-                findings.extend(conflict(limit, &of).map(|(message, help)| {
-                    let message = format!("LimitRange `{}` {message}", escape(range.name()));
-                    RULE.warning(scene, asks.clone(), message).help(help)
-                }));
-            }
+    let mut tell = |range: &Object, conflicts: Vec<Conflict>| {
+        findings.extend(conflicts.into_iter().map(|Conflict { message, help }| {
+            let message =
+                format!("LimitRange `{}` {message}: no pod is created", escape(range.name()));
+            RULE.warning(scene, sidecar.asks.clone(), message).help(help)
+        }));
+    };
+    for (resource, pair) in sidecar.pairs() {
+        for (range, limit) in limits("Container") {
+            tell(range, of_container(limit, resource, pair));
+        }
+        for (range, limit) in limits("Pod") {
+            tell(range, of_pod(limit, &sidecar.totals(resource, pair, &defaults)));
         }
     }
     findings
 }
 
-/// Where the object in question asks for a sidecar, and what that is going to ask for.
-pub(super) fn sidecar(scene: &Scene) -> Option<(FieldPath, Amounts)> {
+/// The sidecar that an object asks for.
+pub(super) struct Sidecar {
+    /// Where it asks.
+    pub(super) asks: FieldPath,
+    /// The pod without it.
+    pub(super) pod: Object,
+    /// What it is going to ask for.
+    pub(super) asked: Asked,
+    placement: Placement,
+}
+
+/// The sidecar of the object in question, where it gets one.
+pub(super) fn sidecar(scene: &Scene) -> Option<Sidecar> {
     if !inject::is_switched_on(scene.home.found().map(Object::labels).as_ref()) {
         return None;
     }
     let (prefix, _) = inject::pod_of(&scene.object)?;
     let (pod, request) = inject::service::request_of(&scene.object)?;
-    let amounts = inject::amounts(&pod, &request, &scene.sidecar);
-    Some((prefix.join(&FieldPath::annotation(name::INJECT)), amounts))
+    let asked = inject::asked(&pod, &request, &scene.sidecar);
+    let placement = scene.sidecar.placement_for(&request.knobs);
+    Some(Sidecar { asks: prefix.join(&FieldPath::annotation(name::INJECT)), pod, asked, placement })
 }
 
-/// What the sidecar asks for of one resource.
-struct Asked<'a> {
-    resource: &'static str,
-    request: (&'static str, &'a Quantity),
-    limit: (&'static str, &'a Quantity),
+/// What the sidecar asks for of each resource.
+impl Sidecar {
+    fn pairs(&self) -> impl Iterator<Item = (Resource, &Pair)> {
+        let Asked { cpu, memory } = &self.asked;
+        let pairs = [(CPU, cpu), (MEMORY, memory)].into_iter();
+        pairs.filter_map(|(resource, pair)| Some((resource, pair.as_ref()?)))
+    }
+
+    /// What the pod comes to without the sidecar and with it. Containers that say nothing get the
+    /// defaults of the namespace; what the pod says as a whole holds whatever its containers say.
+    fn totals(&self, resource: Resource, pair: &Pair, defaults: &[&Value]) -> Totals {
+        let default = |fields: &[&str]| {
+            let of = |limit: &&Value, field: &str| quantity(limit.get(field)?.get(resource.word)?);
+            fields.iter().find_map(|field| defaults.iter().find_map(|limit| of(limit, field)))
+        };
+        let requests = Count::requests(&self.pod, resource.word, |_| {
+            default(&["defaultRequest", "default", "max"])
+        });
+        let limits = Count::limits(&self.pod, resource.word, |_| default(&["default", "max"]));
+        let whole = |side| of_whole(&self.pod, side, resource.word);
+        let both = |count: Count, whole: Option<Quantity>, amount: &Quantity| {
+            let without = count.clone().total();
+            match whole {
+                Some(_) => (whole.clone(), whole),
+                None => (without, count.with(amount, self.placement).total()),
+            }
+        };
+        Totals {
+            resource,
+            request: both(requests, whole("requests"), &pair.request),
+            limit: both(limits, whole("limits"), &pair.limit),
+        }
+    }
 }
 
-fn resources(amounts: &Amounts) -> [Asked<'_>; 2] {
-    let Amounts { cpu_request, cpu_limit, memory_request, memory_limit } = amounts;
-    [
-        Asked {
-            resource: "cpu",
-            request: (name::SIDECAR_CPU_REQUEST, cpu_request),
-            limit: (name::SIDECAR_CPU_LIMIT, cpu_limit),
-        },
-        Asked {
-            resource: "memory",
-            request: (name::SIDECAR_MEMORY_REQUEST, memory_request),
-            limit: (name::SIDECAR_MEMORY_LIMIT, memory_limit),
-        },
-    ]
+/// A resource, and the annotations that say how much of it the sidecar gets.
+#[derive(Clone, Copy)]
+struct Resource {
+    word: &'static str,
+    request: &'static str,
+    limit: &'static str,
 }
 
-/// What `limit` has against it, and what to do.
+const CPU: Resource =
+    Resource { word: "cpu", request: name::SIDECAR_CPU_REQUEST, limit: name::SIDECAR_CPU_LIMIT };
+
+const MEMORY: Resource = Resource {
+    word: "memory",
+    request: name::SIDECAR_MEMORY_REQUEST,
+    limit: name::SIDECAR_MEMORY_LIMIT,
+};
+
+/// What stands against the sidecar, and what to do.
+struct Conflict {
+    message: String,
+    help: String,
+}
+
+fn bound(limit: &Value, field: &str, resource: Resource) -> Option<Quantity> {
+    quantity(limit.get(field)?.get(resource.word)?)
+}
+
+/// What `limit` has against the sidecar as a container.
 ///
 /// <https://kubernetes.io/docs/concepts/policy/limit-range/>
-fn conflict(limit: &Value, asked: &Asked<'_>) -> Option<(String, String)> {
-    let Asked { resource, request: (request_name, request), limit: (limit_name, most) } = asked;
-    let bound = |field: &str| quantity(limit.get(field)?.get(*resource)?);
-    if let Some(least) = bound("min").filter(|least| *request < least) {
-        return Some((
-            format!(
-                "wants at least {least} of {resource} of a container, and the sidecar requests {request}: no pod is created"
-            ),
-            format!("annotate `{request_name}: {least}`"),
-        ));
-    }
-    if let Some(max) = bound("max").filter(|max| *most > max) {
-        return Some((
-            format!(
-                "lets a container have {max} of {resource} at most, and the sidecar has a limit of {most}: no pod is created"
-            ),
-            format!("annotate `{limit_name}: {max}`"),
-        ));
-    }
-    let ratio = bound("maxLimitRequestRatio").filter(|ratio| most.is_above(ratio, request))?;
-    Some((
-        format!(
-            "lets a limit be {ratio} times the request at most, and the sidecar has {request} and {most} of {resource}: no pod is created"
+fn of_container(limit: &Value, resource: Resource, pair: &Pair) -> Vec<Conflict> {
+    let Pair { request, limit: most } = pair;
+    let Resource { word, request: request_name, limit: limit_name } = resource;
+    let bound = |field| bound(limit, field, resource);
+    let least = bound("min").filter(|least| request < least).map(|least| Conflict {
+        message: format!(
+            "wants at least {least} of {word} of a container, and the sidecar requests {request}"
         ),
-        format!("annotate `{request_name}` or `{limit_name}`, so that they are nearer"),
-    ))
+        help: format!("annotate `{request_name}: {least}`"),
+    });
+    let max = bound("max").filter(|max| most > max).map(|max| Conflict {
+        message: format!(
+            "lets a container have {max} of {word} at most, and the sidecar has a limit of {most}"
+        ),
+        help: format!("annotate `{limit_name}: {max}`"),
+    });
+    let ratio = bound("maxLimitRequestRatio").filter(|ratio| most.is_above(ratio, request));
+    let ratio = ratio.map(|ratio| Conflict {
+        message: format!(
+            "lets a limit be {ratio} times the request at most, and the sidecar has {request} and {most} of {word}"
+        ),
+        help: match most.divided(&ratio) {
+            Some(enough) => format!("annotate `{request_name}: {enough}`, or a lower `{limit_name}`"),
+            None => format!("annotate `{request_name}` and `{limit_name}` with the same amount"),
+        },
+    });
+    least.into_iter().chain(max).chain(ratio).collect()
 }
 
-/// A quantity, which YAML may have as a number.
-pub(super) fn quantity(value: &Value) -> Option<Quantity> {
-    let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-    text.parse().ok()
+/// What a pod comes to, without the sidecar and with it.
+struct Totals {
+    resource: Resource,
+    request: (Option<Quantity>, Option<Quantity>),
+    limit: (Option<Quantity>, Option<Quantity>),
+}
+
+/// What `limit` has against the pod as a whole, where the sidecar is the reason. A minimum is none: the
+/// sidecar only adds.
+fn of_pod(limit: &Value, totals: &Totals) -> Vec<Conflict> {
+    let Totals { resource, request: (bare_request, request), limit: (bare_most, most) } = totals;
+    let (Some(request), Some(most)) = (request, most) else { return Vec::new() };
+    let Resource { word, request: request_name, limit: limit_name } = *resource;
+    let bound = |field| bound(limit, field, *resource);
+    let was_above = |max: &Quantity| bare_most.as_ref().is_some_and(|bare| bare > max);
+    let max = bound("max").filter(|max| most > max && !was_above(max)).map(|max| {
+        let rest = bare_most.as_ref().map_or_else(|| max.clone(), |bare| max.less(bare));
+        Conflict {
+            message: format!(
+                "lets a pod have {max} of {word} at most, and with the sidecar this one has {most}"
+            ),
+            help: if rest.is_positive() {
+                format!("annotate `{limit_name}: {rest}`")
+            } else {
+                "give the containers less, or raise the LimitRange".to_owned()
+            },
+        }
+    });
+    let had_ratio = |ratio: &Quantity| match (bare_request, bare_most) {
+        (Some(request), Some(most)) => most.is_above(ratio, request),
+        _ => false,
+    };
+    let ratio = bound("maxLimitRequestRatio")
+        .filter(|ratio| most.is_above(ratio, request) && !had_ratio(ratio));
+    let ratio = ratio.map(|ratio| Conflict {
+        message: format!(
+            "lets the limit of a pod be {ratio} times its request at most, and with the sidecar this one has \
+             {request} and {most} of {word}"
+        ),
+        help: format!("annotate `{request_name}` and `{limit_name}` with the same amount"),
+    });
+    max.into_iter().chain(ratio).collect()
 }

@@ -121,9 +121,10 @@ impl Review<'_> {
         let namespace = tokio::time::timeout_at(self.deadline, looking).await.ok();
         let namespace = namespace.and_then(Sighting::into_found);
         let labels = namespace.as_ref().map(Object::labels);
-        let options = self.app.mode().sidecar;
+        let mode = self.app.mode();
+        let level = check::overrides::level(&labels.clone().unwrap_or_default(), &mode);
         let (pod, home) = (&question.object, &question.namespace);
-        let outcome = inject::inject(pod, home, labels.as_ref(), &options);
+        let outcome = inject::inject_at(level, pod, home, labels.as_ref(), &mode.sidecar);
         if question.dry_run == DryRun::No {
             self.count(&outcome);
             self.tell_controller(pod, home, &outcome);

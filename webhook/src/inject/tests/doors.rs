@@ -72,6 +72,33 @@ fn a_port_of_the_node_is_a_door_beside_the_sidecar() {
     assert_eq!(told(&other), Vec::<String>::new());
 }
 
+/// Below `enforce` a namespace gets the sidecar and a warning of what breaks; what is about lasthop's own
+/// safety refuses at every level.
+#[test]
+fn the_level_of_the_namespace_lowers_what_breaks_and_not_what_is_safety() {
+    use crate::check::Validate;
+    let at = |level, pod: &Object| inject_at(level, pod, "shop", None, &Options::default());
+    let mut open = guarded(&json!({}));
+    open.0["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
+    assert!(matches!(at(Validate::Enforce, &open), Outcome::Refused { .. }));
+    let Outcome::Injected { findings, .. } = at(Validate::Warn, &open) else { panic!() };
+    assert_eq!(findings[0].severity, Severity::Warning);
+    let Outcome::Injected { findings, .. } = at(Validate::Off, &open) else { panic!() };
+    assert!(findings.is_empty(), "{findings:?}");
+    for unsafe_pod in [
+        pod(&json!({ "client-ca-secret": "ca" })),
+        pod(&json!({ "prots": "8443:8080" })),
+        pod(&json!({ "ports": "8080:8080" })),
+        with(pod(&json!({})), "/spec/hostNetwork", json!(true)),
+    ] {
+        for level in [Validate::Enforce, Validate::Warn, Validate::Off] {
+            let outcome = at(level, &unsafe_pod);
+            let Outcome::Refused { findings } = outcome else { panic!("{level:?} {outcome:?}") };
+            assert_eq!(findings[0].severity, Severity::Error, "{findings:?}");
+        }
+    }
+}
+
 #[test]
 fn exempt_paths_need_a_certificate_to_be_exempt_from() {
     let exempt = json!({ "client-auth-exempt-paths": "/healthz,/readyz" });
