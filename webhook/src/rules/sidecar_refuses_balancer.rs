@@ -1,8 +1,10 @@
 //! LH601: a balancer that the sidecar behind it will not let in.
 
+use std::sync::Arc;
+
 use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::RefusalReason;
-use lasthop_contract::credential::{CA_KEYS, CRL_KEYS, Form};
+use lasthop_contract::credential::{CA_KEYS, CRL_KEYS, Certificate, Form};
 use lasthop_contract::problem::Code;
 use lasthop_contract::server_policy::ServerRefusalReason;
 
@@ -116,18 +118,22 @@ fn of_secret(seen: &SeenSecret) -> FieldPath {
 /// Where the certificate of an end is over or not yet valid, that is told of the certificate itself;
 /// what is above it in the chain is told of nowhere else.
 fn is_of_the_moment(rehearsed: &Rehearsed) -> bool {
-    let (certificate, time) = match &rehearsed.refused {
+    use {RefusalReason as Client, ServerRefusalReason as Server};
+    let is_leaf = |leaf: &Option<Arc<Certificate>>, own: fn(&Certificate) -> i64, time: i64| {
+        leaf.as_ref().is_none_or(|leaf| own(leaf) == time)
+    };
+    let (end, start) = (|leaf: &Certificate| leaf.not_after, |leaf: &Certificate| leaf.not_before);
+    match &rehearsed.refused {
         Outcome::Refused(refusal) => match refusal.reason {
-            RefusalReason::Expired { not_after: time }
-            | RefusalReason::NotYetValid { not_before: time } => (&refusal.certificate, time),
-            _ => return false,
+            Client::Expired { not_after } => is_leaf(&refusal.certificate, end, not_after),
+            Client::NotYetValid { not_before } => is_leaf(&refusal.certificate, start, not_before),
+            _ => false,
         },
         Outcome::Distrusted(refusal) => match refusal.reason {
-            ServerRefusalReason::Expired { not_after: time }
-            | ServerRefusalReason::NotYetValid { not_before: time } => (&refusal.certificate, time),
-            _ => return false,
+            Server::Expired { not_after } => is_leaf(&refusal.certificate, end, not_after),
+            Server::NotYetValid { not_before } => is_leaf(&refusal.certificate, start, not_before),
+            _ => false,
         },
-        Outcome::LetIn(_) | Outcome::Incompatible { .. } => return false,
-    };
-    certificate.as_ref().is_none_or(|it| it.not_after == time || it.not_before == time)
+        Outcome::LetIn(_) | Outcome::Incompatible { .. } => false,
+    }
 }
