@@ -63,6 +63,18 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether the reader is the sidecar.
+    pub fn is_sidecar(self) -> bool {
+        matches!(
+            self,
+            Self::SidecarServer
+                | Self::SidecarClientCa
+                | Self::SidecarClientCrl
+                | Self::SidecarUpstreamClient
+                | Self::SidecarUpstreamCa
+        )
+    }
+
     /// The forms of Secret that its reader understands; none where it reads no chain and key.
     pub fn forms(self) -> &'static [Form] {
         match self {
@@ -212,8 +224,8 @@ pub fn of(object: &Object, namespace: &str) -> Vec<Reference> {
 /// `further` ones.
 /// <https://learn.microsoft.com/azure/aks/app-routing-dns-ssl>
 ///
-/// cert-manager makes no Certificate for an item of `spec.tls` without hosts.
-/// <https://cert-manager.io/docs/usage/ingress/>
+/// cert-manager makes no Certificate for an item of `spec.tls` without hosts
+/// (<https://cert-manager.io/docs/usage/ingress/>), nor for some listeners of a Gateway.
 pub fn maker_annotation(
     object: &Object,
     reference: &Reference,
@@ -228,9 +240,11 @@ pub fn maker_annotation(
     let known = issuers.into_iter().filter(has);
     let acme = "kubernetes.io/tls-acme";
     let acme = (annotations.get(acme) == Some(&"true")).then_some(acme);
-    let known = known
-        .chain(acme)
-        .filter(|_| !reference.hosts.is_empty() || reference.role == Role::ListenerServer);
+    let is_served = match reference.role {
+        Role::ListenerServer => gateway_api::is_of_cert_manager(object, reference),
+        _ => !reference.hosts.is_empty(),
+    };
+    let known = known.chain(acme).filter(|_| is_served);
     let platforms = ["cert.gardener.cloud/purpose", AZURE_KEY_VAULT, TRAEFIK_RESOLVER];
     let platforms = platforms.into_iter().filter(has);
     let further = further.iter().map(String::as_str).filter(has);

@@ -82,6 +82,7 @@ pub(super) async fn gather(
     let grants = looks.grants(subject, &references).await;
     let rehearsed = looks.rehearsed(subject, mode, now).await;
     let sidecar = Arc::new(mode.sidecar.clone());
+    let has_sidecars = inject::is_switched_on(namespace.found().map(Object::labels).as_ref());
     let scene = |object: &Object, references: Vec<Reference>| Scene {
         object: object.clone(),
         namespace: subject.namespace.clone(),
@@ -89,7 +90,11 @@ pub(super) async fn gather(
         setting: mode.setting,
         references: references
             .into_iter()
-            .filter_map(|reference| {
+            .filter_map(|mut reference| {
+                // The label is missing, which is told; until it is there, nothing reads the Secret.
+                if reference.role.is_sidecar() && !has_sidecars {
+                    reference.weight = Weight::Warns;
+                }
                 Some(seen.get(&Key::of(&reference))?.sight(object, reference, mode))
             })
             .collect(),

@@ -417,6 +417,19 @@ fn a_template_is_judged_where_a_person_is_looking() {
 }
 
 #[test]
+fn where_nothing_is_injected_nothing_is_refused_for_want_of_a_secret() {
+    let at = "LH201 spec.template.metadata.annotations[lasthop.dev/tls-secret]";
+    let asked = |labels| {
+        let home = namespace(&labels);
+        create(workload("Deployment", &json!({}))).among([&home]).told()
+    };
+    assert_eq!(asked(json!({"lasthop.dev/inject": "enabled"})), [format!("error {at}")]);
+    let unlabelled = asked(json!({}));
+    assert!(unlabelled.contains(&format!("warning {at}")), "{unlabelled:?}");
+    assert!(unlabelled.iter().any(|it| it.starts_with("warning LH310")), "{unlabelled:?}");
+}
+
+#[test]
 fn a_sidecar_takes_every_form_and_no_name_in_the_cn_alone() {
     let home = namespace(&json!({"lasthop.dev/inject": "enabled"}));
     let (chain, key) = pair(&["web.example"]);

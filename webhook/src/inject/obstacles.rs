@@ -189,6 +189,7 @@ fn ports(pod: &Object, request: &Request) -> Vec<Objection> {
             taken.entry(port.number).or_insert(holder);
         }
     }
+    let declared: BTreeSet<u16> = taken.keys().copied().collect();
     for listener in &request.listeners {
         let Some(port) = listener.app.port() else { continue };
         taken.entry(port).or_insert_with(|| "the app".to_owned());
@@ -200,21 +201,28 @@ fn ports(pod: &Object, request: &Request) -> Vec<Objection> {
             taken.insert(port, "the sidecar itself".to_owned());
             continue;
         };
-        let free = (port..=u16::MAX)
+        let next = (port..=u16::MAX)
             .chain(1024..port)
             .find(|free| !taken.contains_key(free) && !wanted.contains(free))
             .unwrap_or(port);
         let message = format!("the sidecar {what} port {port}, which {holder} uses");
         let listener = request.listeners.iter().find(|it| it.listen == port);
         let upstream = request.upstreams.iter().find(|it| it.listen == port);
-        let value = match (annotation, listener, upstream) {
-            (name::PORTS, Some(Terminate { app: App::Port(app), .. }), _) => {
-                format!("{free}:{app}")
+        let free = |value: String| format!("the next free one: `{annotation}: \"{value}\"`");
+        let help = match (annotation, listener, upstream) {
+            (name::PORTS, Some(Terminate { app: App::Port(app), .. }), _)
+                if declared.contains(&port) && !declared.contains(app) =>
+            {
+                format!(
+                    "the sidecar's port stands first: did you mean `{annotation}: \"{app}:{port}\"`?"
+                )
             }
-            (name::UPSTREAMS, _, Some(upstream)) => format!("{free}={}", upstream.upstream),
-            _ => free.to_string(),
+            (name::PORTS, Some(Terminate { app: App::Port(app), .. }), _) => {
+                free(format!("{next}:{app}"))
+            }
+            (name::UPSTREAMS, _, Some(upstream)) => free(format!("{next}={}", upstream.upstream)),
+            _ => free(next.to_string()),
         };
-        let help = format!("the next free one: `{annotation}: \"{value}\"`");
         clashes.push(objection(code::PORT_CLASH, FieldPath::annotation(annotation), message, help));
     }
     clashes
@@ -222,15 +230,27 @@ fn ports(pod: &Object, request: &Request) -> Vec<Objection> {
 
 /// A node's runtime may keep ports below 1024 for root (`net.ipv4.ip_unprivileged_port_start`).
 fn privileged_ports(request: &Request) -> Vec<Objection> {
+    let apps = request.listeners.iter().filter_map(|listener| listener.app.port());
+    let taken: BTreeSet<u16> =
+        sidecar_ports(request).into_iter().map(|(port, _, _)| port).chain(apps).collect();
     let low = sidecar_ports(request).into_iter().filter(|(port, _, _)| *port < 1024);
-    low.map(|(port, annotation, what)| Objection {
-        bearing: Bearing::Warns,
-        ..objection(
-            code::PRIVILEGED_PORT,
-            FieldPath::annotation(annotation),
-            format!("the sidecar {what} port {port}; it is not root, and some nodes keep ports below 1024 for root"),
-            "listen above 1023 and let the Service map the port: `port: 443`, `targetPort: 8443`",
-        )
+    low.map(|(port, annotation, what)| {
+        let high = (8000 + port..=u16::MAX).find(|high| !taken.contains(high)).unwrap_or(8000 + port);
+        Objection {
+            bearing: Bearing::Warns,
+            ..objection(
+                code::PRIVILEGED_PORT,
+                FieldPath::annotation(annotation),
+                format!(
+                    "the sidecar {what} port {port}; it is not root, and some nodes keep ports below \
+                     1024 for root"
+                ),
+                format!(
+                    "listen above 1023 and let the Service map the port: `port: {port}`, `targetPort: \
+                     {high}`"
+                ),
+            )
+        }
     })
     .collect()
 }

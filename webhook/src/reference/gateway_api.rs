@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{HostAt, Reference, Role, Weight};
 use crate::object::Object;
-use crate::path::FieldPath;
+use crate::path::{FieldPath, Step};
 
 /// The group of Gateway API.
 pub const GROUP: &str = "gateway.networking.k8s.io";
@@ -113,6 +113,17 @@ fn of_listener(listener: &Value, path: &FieldPath, namespace: &str) -> Vec<Refer
     certificates.chain(authorities).collect()
 }
 
+/// Whether cert-manager, asked by an annotation of the Gateway `object`, makes the Secret of `reference`: it
+/// skips listeners without a hostname, and Secrets of other namespaces.
+/// <https://cert-manager.io/docs/usage/gateway/>
+pub(super) fn is_of_cert_manager(object: &Object, reference: &Reference) -> bool {
+    let Some(Step::Index(at)) = reference.path.steps().get(2) else { return false };
+    let hostname = FieldPath::of(["spec", "listeners"]).index(*at).key("hostname");
+    let hostname = hostname.find(&object.0).and_then(Value::as_str).unwrap_or_default();
+    // It is in the Gateway's own namespace that a missing Secret refuses.
+    !hostname.is_empty() && reference.weight == Weight::Refuses
+}
+
 /// The Secrets of a list of references under `tls`; other kinds are none of our business.
 fn secrets(listener: &Value, tls: &FieldPath, keys: &[&str], namespace: &str) -> Vec<Reference> {
     let path = keys.iter().fold(tls.clone(), |path, key| path.key(key));
@@ -197,6 +208,21 @@ mod tests {
         assert_eq!(server.hosts[0].host, "a.example.com");
         assert_eq!((ca.namespace.as_str(), ca.role), ("trust", Role::ListenerClientCa));
         assert_eq!(ca.weight, Weight::Warns);
+    }
+
+    #[test]
+    fn cert_manager_makes_nothing_without_a_hostname_nor_elsewhere() {
+        let makes = |certificate: &Value, hostname: Value| {
+            let mut object = gateway("v1", &listener(&json!({"certificateRefs": [certificate]})));
+            object.0["metadata"]["annotations"] = json!({"cert-manager.io/issuer": "le"});
+            object.0["spec"]["listeners"][0]["hostname"] = hostname;
+            is_of_cert_manager(&object, &of(&object, "edge")[0])
+        };
+        let (own, other) = (json!({"name": "a"}), json!({"name": "a", "namespace": "other"}));
+        assert!(makes(&own, json!("a.example.com")));
+        assert!(!makes(&own, json!(null)));
+        assert!(!makes(&own, json!("")));
+        assert!(!makes(&other, json!("a.example.com")));
     }
 
     #[test]

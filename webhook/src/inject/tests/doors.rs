@@ -269,3 +269,19 @@ fn the_namespace_alone_lets_keys_be_logged() {
     let annotated = json!({ "allow-key-log": "true" });
     assert_eq!(codes(&pod(&annotated)), [code::UNKNOWN]);
 }
+
+#[test]
+fn ports_that_are_offered_are_free_and_the_right_way_round() {
+    let help = |annotations: &Value, ports: Value| {
+        let pod = with(pod(annotations), "/spec/containers/0/ports", ports);
+        let outcome = run(&pod);
+        outcome.findings().iter().map(|it| it.help.clone()).collect::<Vec<_>>().join("; ")
+    };
+    let both = json!([{"containerPort": 8080}, {"containerPort": 8443}]);
+    assert!(help(&json!({}), both).contains("\"8444:8080\""));
+    let one = json!([{"containerPort": 8080}]);
+    let told = help(&json!({"ports": "8080:8443"}), one.clone());
+    assert!(told.contains("did you mean `lasthop.dev/ports: \"8443:8080\"`"), "{told}");
+    let told = help(&json!({"ports": "8443:8080", "redirect-port": "80"}), one);
+    assert!(told.contains("`port: 80`, `targetPort: 8081`"), "{told}");
+}
