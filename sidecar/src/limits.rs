@@ -128,6 +128,9 @@ pub(crate) const H2_APPLICATION_WINDOW: u32 = (1 << 31) - 1;
 /// HTTP/2: see [`H2_STREAM_WINDOW`].
 pub(crate) const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// HTTP/2: what of an answer waits for a client that reads slowly, in bytes of one stream.
+pub(crate) const H2_SEND_BUFFER: usize = 64 * 1024;
+
 /// HTTP/2: streams that a client opened and reset before they were looked at (CVE-2023-44487).
 pub(crate) const H2_PENDING_RESETS: usize = 20;
 

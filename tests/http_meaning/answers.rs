@@ -61,6 +61,15 @@ const CASES: &[(&str, Answer)] = &[
     ("HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok", BadGateway),
     ("HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok", BadGateway),
     ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", BadGateway),
+    // Another coding than `chunked` would be taken off the head and stay in the body.
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", BadGateway),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok", BadGateway),
+    // What HTTP/2 has no place for is taken out of trailers.
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-t\r\n\r\n2\r\nok\r\n0\r\n\
+         Connection: close\r\nTE: gzip\r\nContent-Length: 9\r\nX-T: 1\r\n\r\n",
+        Means(200, "ok"),
+    ),
     ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", Breaks),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", Breaks),
     ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok0\r\n\r\n", Breaks),

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 
 use lasthop_tests::app::{App, header};
 use lasthop_tests::curl::Curl;
+use lasthop_tests::process::wait_until;
 use lasthop_tests::raw::{RawApp, read_head};
 use lasthop_tests::sidecar::HOST;
 use lasthop_tests::skip;
@@ -60,6 +61,25 @@ fn answers_without_a_body_are_answers() {
         let trailers = get("/trailers").header("TE: trailers").run().expect(200);
         assert_eq!(trailers.trailers, [("grpc-status".to_owned(), "0".to_owned())], "{trailers:?}");
     }
+}
+
+#[test]
+fn an_answer_with_trailers_is_whole_and_its_connection_is_used_again() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let sidecar = scene.open(app.address()).start();
+    for _ in 0..5 {
+        sidecar.get("/trailers").header("TE: trailers").run().expect(200);
+        sidecar.get("/trailers").header("TE: trailers").http1().run().expect(200);
+    }
+    let made = sidecar.metric("lasthop_application_connections_total", &[]);
+    assert!(made <= 2.0, "{made} connections for 10 requests, one after the other");
+    let requests = || sidecar.process.log().into_iter().filter(|line| line["message"] == "request");
+    wait_until("ten lines", || requests().count() == 10);
+    assert!(requests().all(|line| line.get("error").is_none()), "{:?}", sidecar.process.log());
 }
 
 #[test]

@@ -227,7 +227,7 @@ pub(super) struct ProcessArgs {
     #[arg(long, value_name = "SECONDS", requires = "listen", default_value_t = Drain::default().delay_seconds)]
     pub(super) drain_delay: u32,
 
-    /// Seconds after that delay at which what is still open is cut
+    /// Seconds after SIGTERM, that delay included, at which what is still open is cut
     #[arg(long, value_name = "SECONDS", requires = "listen", default_value_t = Drain::default().timeout_seconds)]
     pub(super) drain_timeout: u32,
 

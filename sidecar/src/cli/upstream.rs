@@ -10,7 +10,7 @@ use lasthop_contract::sidecar_config::{Listener, Originate, Upstream};
 use super::{Refused, path_text, words};
 
 /// Flags of a listener that ends TLS, which have no meaning beside `--upstream`.
-const OF_TERMINATE: [&str; 16] = [
+const OF_TERMINATE: [&str; 18] = [
     "forward",
     "tls_secret",
     "protocol",
@@ -18,6 +18,8 @@ const OF_TERMINATE: [&str; 16] = [
     "identity_headers",
     "redirect_port",
     "redirect_https_port",
+    "hsts",
+    "proxy_protocol",
     "require_loopback",
     "unsafe_target",
     "client_auth",
@@ -147,6 +149,8 @@ mod tests {
             (&["--client-auth", "none"], "--client-auth"),
             (&["--protocol", "tcp"], "--protocol"),
             (&["--redirect-port", "80"], "--redirect-port"),
+            (&["--hsts", "max-age=1"], "--hsts"),
+            (&["--proxy-protocol", "send"], "--proxy-protocol"),
         ] {
             let text = parse(&[&PLAIN[..], more].concat(), None).unwrap_err();
             assert!(text.contains(expected), "{more:?}: {text}");

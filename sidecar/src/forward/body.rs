@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::expect::{Abandoned, Gate, GateKeeper};
-use super::headers::clean_trailers;
+use super::headers::{clean_answer_trailers, clean_trailers};
 use super::record::{Meter, Record};
 use crate::admit::Alpn;
 use crate::dial::{Home, Http1};
@@ -108,7 +109,7 @@ impl Body for RequestBody {
                 if let Some(data) = frame.data_ref() {
                     self.meter.receive(data.remaining());
                 }
-                Ok(cleaned(frame))
+                Ok(cleaned(frame, clean_trailers))
             }
             Err(error) => Err(BodyError::Client(error)),
         }))
@@ -123,10 +124,10 @@ impl Body for RequestBody {
     }
 }
 
-fn cleaned(frame: Frame<Bytes>) -> Frame<Bytes> {
+fn cleaned(frame: Frame<Bytes>, clean: fn(&mut HeaderMap)) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            clean_trailers(&mut trailers);
+            clean(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(data) => data,
@@ -257,7 +258,8 @@ impl Body for ResponseBody {
                     record.meter().send(frame.data_ref().map_or(0, Buf::remaining));
                     record.meter().turn.answer_given();
                 }
-                if self.is_end_stream() {
+                // Nothing comes after trailers, and nobody asks; a chunked body does not say so itself.
+                if frame.is_trailers() || self.is_end_stream() {
                     self.finish();
                 }
             }
@@ -268,7 +270,7 @@ impl Body for ResponseBody {
             }
             None => self.finish(),
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|it| it.map(|frame| cleaned(frame, clean_answer_trailers))))
     }
 
     fn is_end_stream(&self) -> bool {

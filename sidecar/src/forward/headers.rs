@@ -114,6 +114,15 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// Those of an answer carry no framing either; HTTP/2 has no place for what belongs to a connection
+/// (RFC 9113, 8.2.2).
+pub(crate) fn clean_answer_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers, &[]);
+    for name in [CONTENT_LENGTH, TRAILER] {
+        trailers.remove(name);
+    }
+}
+
 fn asked(headers: &HeaderMap) -> Asked {
     let has_token = |name: HeaderName, wanted: &str| {
         headers
@@ -165,10 +174,11 @@ fn strip(headers: &mut HeaderMap, trust: Trust) -> u64 {
 }
 
 /// Prefixes of headers that tell identity or way, in the spelling of [`normal`].
-const TOLD_PREFIXES: [&str; 28] = [
+const TOLD_PREFIXES: [&str; 30] = [
     "cf-access-authenticated-",
     "client-cert",
     "l5d-",
+    "mtls-client-",
     "ssl-",
     "tailscale-user-",
     "tls-client-",
@@ -186,6 +196,7 @@ const TOLD_PREFIXES: [&str; 28] = [
     "x-forwarded-",
     "x-goog-authenticated-user-",
     "x-ms-client-principal",
+    "x-mtls-",
     "x-pomerium-",
     "x-remote-",
     "x-spiffe-id",
@@ -199,12 +210,13 @@ const TOLD_PREFIXES: [&str; 28] = [
 /// Such headers that are no prefix. `Proxy` becomes `HTTP_PROXY` where headers are read as CGI does,
 /// and so the proxy of the application's own requests (CVE-2016-5385); `Script-Name` and `Path-Info`
 /// move the application below another path (PEP 3333), as gunicorn lets a proxy on localhost do.
-const TOLD_NAMES: [&str; 29] = [
+const TOLD_NAMES: [&str; 32] = [
     "auth-user",
     "forwarded",
     "front-end-https",
     "path-info",
     "proxy",
+    "remote-addr",
     "remote-email",
     "remote-group",
     "remote-groups",
@@ -220,7 +232,9 @@ const TOLD_NAMES: [&str; 29] = [
     "x-client-dn",
     "x-client-fingerprint",
     "x-client-issuer",
+    "x-client-san",
     "x-client-serial",
+    "x-client-verified",
     "x-client-verify",
     "x-forwarded",
     "x-original-forwarded-for",

@@ -92,6 +92,7 @@ pub(super) fn h2(near: &Near) -> http2::Builder<TrackedExecutor> {
         .max_concurrent_streams(limits::H2_STREAMS)
         .initial_stream_window_size(limits::H2_STREAM_WINDOW)
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
+        .max_send_buf_size(limits::H2_SEND_BUFFER)
         .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS)
         .max_local_error_reset_streams(limits::H2_LOCAL_RESETS)
         .max_header_list_size(u32::try_from(limits::HEAD_BYTES).unwrap_or(u32::MAX))
@@ -153,6 +154,10 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
                 None => failed(&hop, &Failure::Nonsense, record),
             };
         }
+    }
+    // Nobody asked for another coding (RFC 9112, 7.4), and the client would not learn of it.
+    if meaning::is_coded(response.headers()) {
+        return failed(&hop, &Failure::Nonsense, record);
     }
     let (mut parts, incoming) = response.into_parts();
     headers::to_client(&mut parts.headers);
@@ -229,7 +234,9 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
     let upgraded = asked.websocket
         && hop.near.protocol == Alpn::Http1
         && hop.terminator.protocol == Protocol::Http
-        && parts.method == Method::GET;
+        && parts.method == Method::GET
+        // RFC 9110, 7.8.
+        && parts.version != Version::HTTP_10;
     let websocket = extended.or_else(|| upgraded.then_some(Websocket::Upgrade));
     let asked = Asked { websocket: websocket.is_some(), ..asked };
     ask(parts, asked, hop.terminator.protocol);

@@ -10,9 +10,7 @@ use super::headers::tokens_of;
 pub(super) fn obstacle(request: &request::Parts) -> Option<(StatusCode, &'static str)> {
     // The body was taken out of its chunks; what else was done to it, nobody would be told (RFC 9112,
     // 6.1).
-    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    let mut codings = tokens_of(&request.headers, &TRANSFER_ENCODING);
-    if codings.next().is_some_and(|coding| !is_chunked(coding)) || codings.next().is_some() {
+    if is_coded(&request.headers) {
         let text = "no transfer coding but `chunked` is understood here";
         return Some((StatusCode::NOT_IMPLEMENTED, text));
     }
@@ -23,6 +21,13 @@ pub(super) fn obstacle(request: &request::Parts) -> Option<(StatusCode, &'static
         return Some((StatusCode::BAD_REQUEST, "the target of the request is no path"));
     }
     None
+}
+
+/// Whether something was done to the body beside chunking it, which passing it on would leave untold.
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let mut codings = tokens_of(headers, &TRANSFER_ENCODING);
+    codings.next().is_some_and(|coding| !is_chunked(coding)) || codings.next().is_some()
 }
 
 /// Says how long an answer is in one way, and truly: as its body is read, whatever stood there

@@ -1,5 +1,6 @@
 //! The flags about what a client may cost.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,7 +14,12 @@ pub(crate) struct LimitArgs {
     ///
     /// To applications there are as many; a request that finds them all taken waits 3 s and is then
     /// answered 503. Where the limit of descriptors is too low for both, there are fewer.
-    #[arg(long, value_name = "NUMBER", default_value_t = limits::MAX_CONNECTIONS)]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = limits::MAX_CONNECTIONS,
+        value_parser = at_least_one
+    )]
     pub(crate) max_connections: usize,
 
     /// Connections of one client address; 0 bounds none
@@ -51,6 +57,11 @@ pub(crate) struct LimitArgs {
     /// Close open connections whose client a change of CA or revocation list no longer lets in
     #[arg(long)]
     close_refused_clients: bool,
+}
+
+/// None of it would serve nobody, and 0 is what bounds nothing elsewhere.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse::<NonZeroUsize>().map(usize::from).map_err(|error| error.to_string())
 }
 
 impl LimitArgs {

@@ -111,6 +111,12 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
         teller.tell(&failure, None);
         return failed(&failure, record);
     }
+    if meaning::is_coded(response.headers()) {
+        let reason = "an answer in a transfer coding that nobody asked for".to_owned();
+        let failure = Failure::Nonsense { reason };
+        teller.tell(&failure, None);
+        return failed(&failure, record);
+    }
     passed_on(&hop, response, record, |incoming, record| {
         ResponseBody::application(incoming, record, lease, keeper)
     })

@@ -131,9 +131,30 @@ impl LogWriter {
 
 fn write<W: io::Write>(batch: &mut Vec<u8>, output: &mut W) {
     // There is nowhere left to say that the log cannot be written.
-    let _unwritable = output.write_all(batch).and_then(|()| output.flush());
+    let _unwritable = write_all(batch, output).and_then(|()| patiently(|| output.flush()));
     batch.clear();
     batch.shrink_to(KEPT);
+}
+
+fn write_all<W: io::Write>(mut bytes: &[u8], output: &mut W) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match patiently(|| output.write(bytes))? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = bytes.get(written..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+/// Tries again while the output takes nothing: whoever shares the pipe may have made it non-blocking.
+fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(GATHER),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +174,37 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Takes a few bytes now and then, as a pipe that does not block.
+    struct Reluctant(u32, Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Reluctant {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += 1;
+            if self.0.is_multiple_of(2) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let few = bytes.len().min(700);
+            self.1.lock().unwrap().extend_from_slice(&bytes[..few]);
+            Ok(few)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_does_not_block_loses_nothing() {
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let (queue, writer) = start(Reluctant(0, Arc::clone(&output))).unwrap();
+        let lines: Vec<String> = (0..100).map(|at| format!("{at:099}\n")).collect();
+        for line in &lines {
+            queue.push(line);
+        }
+        writer.finish();
+        assert_eq!(String::from_utf8(output.lock().unwrap().clone()).unwrap(), lines.concat());
     }
 
     #[test]
