@@ -28,7 +28,7 @@ impl Scene {
     }
 
     fn setup(&self) -> Setup {
-        let server = self.pki.authority("server-ca").leaf().dns(HOST).issue();
+        let server = self.pki.server();
         Sidecar::before(self.app.address()).serving(&server)
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use lasthop_tests::app::App;
 use lasthop_tests::pki::Pki;
 use lasthop_tests::process::Program;
-use lasthop_tests::sidecar::{HOST, Sidecar};
+use lasthop_tests::sidecar::Sidecar;
 
 fn status_of(pid: u32, field: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -17,7 +17,7 @@ fn status_of(pid: u32, field: &str) -> String {
 fn a_sidecar_confines_itself_and_serves() {
     let app = App::start();
     let pki = Pki::new();
-    let server = pki.authority("server-ca").leaf().dns(HOST).issue();
+    let server = pki.server();
     let mut sidecar = Sidecar::before(app.address()).serving(&server).start();
     sidecar.get("/status/200").run().expect(200);
     let said = sidecar.process.wait_for_log(|line| line["message"] == "confined");
@@ -31,7 +31,7 @@ fn a_sidecar_confines_itself_and_serves() {
 fn confinement_can_be_left_out_in_writing() {
     let app = App::start();
     let pki = Pki::new();
-    let server = pki.authority("server-ca").leaf().dns(HOST).issue();
+    let server = pki.server();
     let setup = Sidecar::before(app.address()).serving(&server).option("--confinement", "off");
     let sidecar = setup.start();
     sidecar.get("/status/200").run().expect(200);

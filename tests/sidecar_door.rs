@@ -6,7 +6,7 @@ use lasthop_tests::app::App;
 use lasthop_tests::pki::Pki;
 use lasthop_tests::process::{Program, built};
 use lasthop_tests::secret_dir::SecretDir;
-use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
+use lasthop_tests::sidecar::{Setup, Sidecar};
 use lasthop_tests::skip;
 
 fn everywhere() -> App {
@@ -23,7 +23,7 @@ struct Scene {
 
 impl Scene {
     fn before(&self, application: SocketAddr) -> Setup {
-        let server = self.pki.authority("server-ca").leaf().dns(HOST).issue();
+        let server = self.pki.server();
         Sidecar::before(application).serving(&server)
     }
 }
@@ -139,7 +139,7 @@ fn the_sidecar_s_own_listener_is_no_door_and_another_address_of_the_pod_is() {
         return;
     }
     let pki = Pki::new();
-    let secret = SecretDir::new(&pki.authority("server-ca").leaf().dns(HOST).issue().secret());
+    let secret = SecretDir::new(&pki.server().secret());
     let finished = Program::at("timeout")
         .args(["60", "unshare", "--net", "sh", "-c", IN_A_POD])
         .env("APP", built("lasthop-testapp"))

@@ -21,7 +21,7 @@ impl Scene {
 
     /// A sidecar that asks everybody for a certificate, but for these two paths and a WebSocket.
     fn sidecar(&self) -> Sidecar {
-        let server = self.pki.authority("server-ca").leaf().dns(HOST).issue();
+        let server = self.pki.server();
         Sidecar::before(self.app.address())
             .serving(&server)
             .clients(&self.clients, "dns:alb.example")

@@ -22,7 +22,7 @@ impl Scene {
     }
 
     fn setup(&self) -> Setup {
-        let server = self.pki.authority("server-ca").leaf().dns(HOST).issue();
+        let server = self.pki.server();
         Sidecar::before(self.app.address()).serving(&server)
     }
 }
@@ -161,7 +161,7 @@ fn another_container_of_the_pod_is_refused() {
         return;
     }
     let scene = Scene::new();
-    let server = scene.pki.authority("server-ca").leaf().dns(HOST).issue();
+    let server = scene.pki.server();
     let secret = SecretDir::new(&server.secret());
     // What containers of a pod share is the network; each has processes of its own.
     let mut sidecar = Program::at("unshare")

@@ -28,7 +28,7 @@ impl Scene {
     }
 
     fn server(&self) -> Issued {
-        self.pki.authority("server-ca").leaf().dns(HOST).issue()
+        self.pki.server()
     }
 
     fn setup(&self) -> Setup {

@@ -14,7 +14,7 @@ use lasthop_tests::skip;
 use serde_json::{Value, json};
 
 fn server() -> Issued {
-    Pki::new().authority("server-ca").leaf().dns(HOST).issue()
+    Pki::new().server()
 }
 
 /// A sidecar before `port` with these probes.

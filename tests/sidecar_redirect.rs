@@ -11,7 +11,7 @@ use lasthop_tests::skip;
 const HSTS: &str = "strict-transport-security";
 
 fn before(pki: &Pki, application: SocketAddr) -> Setup {
-    Sidecar::before(application).serving(&pki.authority("server-ca").leaf().dns(HOST).issue())
+    Sidecar::before(application).serving(&pki.server())
 }
 
 #[test]

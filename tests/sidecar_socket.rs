@@ -9,7 +9,7 @@ use lasthop_tests::app::App;
 use lasthop_tests::document::{self, terminate};
 use lasthop_tests::pki::Pki;
 use lasthop_tests::process::Program;
-use lasthop_tests::sidecar::{HOST, Sidecar};
+use lasthop_tests::sidecar::Sidecar;
 use lasthop_tests::skip;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ impl Scene {
     }
 
     fn sidecar(&self, protocol: &str) -> Sidecar {
-        let server = self.pki.authority("server-ca").leaf().dns(HOST).issue();
+        let server = self.pki.server();
         let forward = format!("unix:{}", self.socket.display());
         let listener = terminate(forward, json!({ "protocol": protocol }));
         document::described(&json!({ "listeners": [listener] })).serving(&server).start()

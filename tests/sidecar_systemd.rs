@@ -26,7 +26,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let pki = Pki::new();
-        let server = pki.authority("server-ca").leaf().dns(HOST).issue();
+        let server = pki.server();
         Self { app: App::start(), secret: SecretDir::new(&server.secret()), pki }
     }
 

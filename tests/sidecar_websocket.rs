@@ -19,7 +19,7 @@ impl Scene {
     }
 
     fn before(&self, application: SocketAddr) -> Setup {
-        let server = self.pki.authority("server-ca").leaf().dns(HOST).issue();
+        let server = self.pki.server();
         Sidecar::before(application).serving(&server)
     }
 

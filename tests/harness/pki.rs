@@ -18,6 +18,8 @@ use rcgen::{
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
+use crate::sidecar::HOST;
+
 mod issued;
 mod leaf;
 
@@ -48,6 +50,11 @@ impl Pki {
     /// The root CA of that name, made at the first call.
     pub fn authority(&self, name: &str) -> Authority {
         self.remembered(name, |files| Authority::root(name, Validity::long(), files))
+    }
+
+    /// What a sidecar serves in most tests: for [`HOST`], of the CA that clients believe.
+    pub fn server(&self) -> Issued {
+        self.authority("server-ca").leaf().dns(HOST).issue()
     }
 
     /// A new root CA that is valid for some time only.

@@ -51,7 +51,7 @@ impl Witness {
 
 /// A sidecar that asks nobody for a certificate.
 pub(crate) fn before(app: &RawApp, pki: &Pki) -> Sidecar {
-    let server = pki.authority("server-ca").leaf().dns(HOST).issue();
+    let server = pki.server();
     Sidecar::before(app.address).serving(&server).start()
 }
 

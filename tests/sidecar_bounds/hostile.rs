@@ -11,6 +11,7 @@ use lasthop_tests::frames::{
 };
 use lasthop_tests::sidecar::{HOST, Sidecar};
 use lasthop_tests::skip;
+use lasthop_tests::tls::TlsClient;
 
 use super::{Scene, answered, gets, made};
 
@@ -64,21 +65,9 @@ fn requests_that_are_reset_when_they_have_reached_the_application_do_so_too() {
     let mut sidecar = scene.before(app.address()).start();
     let mut client = sidecar.connect_h2();
     client.send(frames::preface()).unwrap();
-    let closed = |it: &Sidecar| {
-        it.metric("lasthop_closed_connections_total", &["reason=\"reset_flood\""]) > 0.5
-    };
-    let mut streams = (1..).step_by(2);
-    let mut reached = 0.0;
-    for _ in 0..40 {
-        let batch: Vec<u32> = streams.by_ref().take(50).collect();
-        if client.send(gets(batch.iter().copied(), "/delay/9")).is_err() || closed(&sidecar) {
-            break;
-        }
-        reached += 50.0;
-        sidecar.wait_until("they reached it", |it| made(it) >= reached || closed(it));
-        let _broken = client.send(resets(batch.into_iter()));
-    }
-    sidecar.wait_until("counted", |it| closed(it));
+    reset_until_closed(&mut sidecar, &mut client, (0.0, 1.0), |streams| {
+        gets(streams.iter().copied(), "/delay/9")
+    });
     serves(&sidecar);
     websockets_given_up(&mut sidecar);
     // Who gives up now and then is no flood.
@@ -94,19 +83,33 @@ fn requests_that_are_reset_when_they_have_reached_the_application_do_so_too() {
 
 /// The same where the application agreed to a WebSocket before it was reset.
 fn websockets_given_up(sidecar: &mut Sidecar) {
-    let closed = |it: &Sidecar| {
-        it.metric("lasthop_closed_connections_total", &["reason=\"reset_flood\""]) > 1.5
-    };
     let mut client = sidecar.connect_h2();
     client.send(frames::preface()).unwrap();
     let asked = frames::connect("websocket", HOST, "/ws");
-    let mut streams = (1..).step_by(2);
     // The first may take a connection that was there before.
-    let mut reached = made(sidecar) - 2.0;
+    let before = made(sidecar) - 2.0;
+    reset_until_closed(sidecar, &mut client, (before, 2.0), |streams| {
+        streams.iter().flat_map(|it| frame(HEADERS, END_HEADERS, *it, &asked)).collect()
+    });
+    serves(sidecar);
+}
+
+/// Resets what `ask` makes of streams, 50 at a time as soon as they have reached the application beside
+/// those that did `before`, until so many `floods` are counted.
+fn reset_until_closed(
+    sidecar: &mut Sidecar,
+    client: &mut TlsClient,
+    (before, floods): (f64, f64),
+    ask: impl Fn(&[u32]) -> Vec<u8>,
+) {
+    let closed = |it: &Sidecar| {
+        it.metric("lasthop_closed_connections_total", &["reason=\"reset_flood\""]) > floods - 0.5
+    };
+    let mut streams = (1..).step_by(2);
+    let mut reached = before;
     for _ in 0..40 {
         let batch: Vec<u32> = streams.by_ref().take(50).collect();
-        let connects = batch.iter().flat_map(|it| frame(HEADERS, END_HEADERS, *it, &asked));
-        if client.send(connects.collect::<Vec<u8>>()).is_err() || closed(sidecar) {
+        if client.send(ask(&batch)).is_err() || closed(sidecar) {
             break;
         }
         reached += 50.0;
@@ -114,7 +117,6 @@ fn websockets_given_up(sidecar: &mut Sidecar) {
         let _broken = client.send(resets(batch.into_iter()));
     }
     sidecar.wait_until("counted", |it| closed(it));
-    serves(sidecar);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lasthop_tests::pki::{Authority, Files, Pki};
-use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
+use lasthop_tests::sidecar::{Setup, Sidecar};
 
 pub(crate) struct Scene {
     pub(crate) pki: Pki,
@@ -19,7 +19,7 @@ impl Scene {
 
     /// A sidecar that asks nobody for a certificate.
     pub(crate) fn open(&self, application: SocketAddr) -> Setup {
-        let server = self.pki.authority("server-ca").leaf().dns(HOST).issue();
+        let server = self.pki.server();
         Sidecar::before(application).serving(&server)
     }
 

@@ -15,7 +15,7 @@ impl Scene {
     }
 
     pub(crate) fn server(&self) -> Issued {
-        self.pki.authority("server-ca").leaf().dns(HOST).issue()
+        self.pki.server()
     }
 
     pub(crate) fn setup(&self) -> Setup {

@@ -15,6 +15,7 @@ use crate::check::{Validate, overrides};
 use crate::finding::{self, Finding, Severity};
 use crate::object::{Object, ObjectRef};
 use crate::path::{FieldPath, Step};
+use crate::surroundings::Sighting;
 
 pub mod annotations;
 pub mod code;
@@ -202,6 +203,11 @@ enum Demand {
 /// Whether pods that ask get a sidecar in a namespace with these labels; also where nobody could look.
 pub fn is_switched_on(namespace_labels: Option<&BTreeMap<&str, &str>>) -> bool {
     !matches!(Demand::of(namespace_labels), Demand::Off(_))
+}
+
+/// The same of the namespace that was looked for.
+pub fn is_switched_on_in(namespace: &Sighting<Object>) -> bool {
+    is_switched_on(namespace.found().map(Object::labels).as_ref())
 }
 
 impl Demand {

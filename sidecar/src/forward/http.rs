@@ -159,17 +159,29 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     if meaning::is_coded(response.headers()) {
         return failed(&hop, &Failure::Nonsense, record);
     }
+    passed_on(&hop.near, response, record, |incoming, record| {
+        ResponseBody::application(incoming, record, lease, keeper)
+    })
+}
+
+/// The answer of the far side, as the near side reads it.
+pub(super) fn passed_on(
+    near: &Near,
+    response: Response<Incoming>,
+    mut record: Box<Record>,
+    body: impl FnOnce(Incoming, Box<Record>) -> ResponseBody,
+) -> Response<ResponseBody> {
     let (mut parts, incoming) = response.into_parts();
     headers::to_client(&mut parts.headers);
     meaning::tell_length(&mut parts, &incoming);
-    if hop.near.protocol == Alpn::Http1 && hop.near.is_old() {
-        hop.terminator.metrics.closed(Closed::Age);
+    if near.protocol == Alpn::Http1 && near.is_old() {
+        near.metrics.closed(Closed::Age);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     parts.extensions.clear();
     parts.version = Version::default();
     record.answered(parts.status);
-    Response::from_parts(parts, ResponseBody::application(incoming, record, lease, keeper))
+    Response::from_parts(parts, body(incoming, record))
 }
 
 /// What the way to the application must know besides the request's head.

@@ -82,7 +82,7 @@ pub(super) async fn gather(
     let grants = looks.grants(subject, &references).await;
     let rehearsed = looks.rehearsed(subject, mode, now).await;
     let sidecar = Arc::new(mode.sidecar.clone());
-    let has_sidecars = inject::is_switched_on(namespace.found().map(Object::labels).as_ref());
+    let has_sidecars = inject::is_switched_on_in(&namespace);
     let scene = |object: &Object, references: Vec<Reference>| Scene {
         object: object.clone(),
         namespace: subject.namespace.clone(),

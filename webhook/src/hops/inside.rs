@@ -123,7 +123,7 @@ async fn behind(
         );
     };
     let home = world.surroundings.namespace(workload.namespace()).await;
-    let second = if inject::is_switched_on(home.found().map(Object::labels).as_ref()) {
+    let second = if inject::is_switched_on_in(&home) {
         with_sidecar(world, lead, place).await
     } else {
         let label = "`lasthop.dev/inject: enabled`";

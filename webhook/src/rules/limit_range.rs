@@ -76,7 +76,7 @@ pub(super) struct Sidecar {
 
 /// The sidecar of the object in question, where it gets one.
 pub(super) fn sidecar(scene: &Scene) -> Option<Sidecar> {
-    if !inject::is_switched_on(scene.home.found().map(Object::labels).as_ref()) {
+    if !inject::is_switched_on_in(&scene.home) {
         return None;
     }
     let (prefix, _) = inject::pod_of(&scene.object)?;

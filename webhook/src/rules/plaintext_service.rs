@@ -90,7 +90,7 @@ pub(super) fn each(
     finding: impl Fn(&Pair<'_>, Astray) -> Option<Finding>,
 ) -> Vec<Finding> {
     // Without sidecars every port is plaintext, which is said of the workload.
-    if !inject::is_switched_on(scene.home.found().map(Object::labels).as_ref()) {
+    if !inject::is_switched_on_in(&scene.home) {
         return Vec::new();
     }
     let is_service = scene.object.is("", "Service");

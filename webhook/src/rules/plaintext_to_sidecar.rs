@@ -7,7 +7,6 @@ use super::Rule;
 use crate::check::{Behind, Scene};
 use crate::finding::Finding;
 use crate::inject;
-use crate::object::Object;
 use crate::reference::ingress_annotations::{Reencryption, reencryption};
 
 pub(crate) static RULE: Rule = Rule {
@@ -34,7 +33,7 @@ spec:
 
 fn judge(scene: &Scene) -> Vec<Finding> {
     // Without the label there is no sidecar, which is said of the workload.
-    if !inject::is_switched_on(scene.home.found().map(Object::labels).as_ref()) {
+    if !inject::is_switched_on_in(&scene.home) {
         return Vec::new();
     }
     let Some(Reencryption::Absent { line }) = reencryption(&scene.object) else {

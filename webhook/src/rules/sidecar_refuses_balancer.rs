@@ -13,7 +13,6 @@ use crate::check::{Dialer, Rehearsed, Scene, SeenSecret};
 use crate::finding::Finding;
 use crate::hops::next_tier;
 use crate::inject;
-use crate::object::Object;
 use crate::path::FieldPath;
 use crate::rehearse::{Blame, Outcome};
 
@@ -60,7 +59,7 @@ fn judge(scene: &Scene) -> Vec<Finding> {
 /// ends.
 pub(super) fn findings(scene: &Scene, rule: &Rule, wanted: fn(&Rehearsed) -> bool) -> Vec<Finding> {
     // Without the label there is no sidecar, which is said of the workload.
-    if !inject::is_switched_on(scene.home.found().map(Object::labels).as_ref()) {
+    if !inject::is_switched_on_in(&scene.home) {
         return Vec::new();
     }
     let meant = scene.rehearsed.iter().filter(|it| wanted(it) && !is_of_the_moment(it));

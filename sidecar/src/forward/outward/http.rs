@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -21,14 +21,13 @@ use crate::forward::body::{RequestBody, ResponseBody};
 use crate::forward::drive::drive;
 use crate::forward::exchange::Answer;
 use crate::forward::expect::Gate;
-use crate::forward::http::{expects_continue, h1, h2, own};
+use crate::forward::http::{expects_continue, h1, h2, own, passed_on};
 use crate::forward::near::{Beginning, Near, Side};
 use crate::forward::record::Record;
 use crate::forward::watched::Watched;
-use crate::forward::{Serving, headers, meaning, upgrade};
+use crate::forward::{Serving, meaning, upgrade};
 use crate::listener::Process;
 use crate::originator::Originator;
-use crate::telemetry::metrics::Closed;
 
 /// A connection of the application, as its requests see it.
 #[derive(Debug)]
@@ -117,29 +116,9 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
         teller.tell(&failure, None);
         return failed(&failure, record);
     }
-    passed_on(&hop, response, record, |incoming, record| {
+    passed_on(&hop.near, response, record, |incoming, record| {
         ResponseBody::application(incoming, record, lease, keeper)
     })
-}
-
-/// The answer of the next tier, as the application reads it.
-fn passed_on(
-    hop: &Hop,
-    response: Response<Incoming>,
-    mut record: Box<Record>,
-    body: impl FnOnce(Incoming, Box<Record>) -> ResponseBody,
-) -> Response<ResponseBody> {
-    let (mut parts, incoming) = response.into_parts();
-    headers::to_client(&mut parts.headers);
-    meaning::tell_length(&mut parts, &incoming);
-    if hop.near.protocol == Alpn::Http1 && hop.near.is_old() {
-        hop.near.metrics.closed(Closed::Age);
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    parts.extensions.clear();
-    parts.version = Version::default();
-    record.answered(parts.status);
-    Response::from_parts(parts, body(incoming, record))
 }
 
 /// The answer to a request that is not passed on.

@@ -166,7 +166,7 @@ impl Looks<'_> {
             return true;
         }
         let home = self.look(self.surroundings.namespace(namespace)).await;
-        inject::is_switched_on(home.found().map(Object::labels).as_ref())
+        inject::is_switched_on_in(&home)
     }
 
     async fn of_service(&self, subject: &Subject, mode: &Mode) -> Vec<Hop> {
