@@ -1,4 +1,4 @@
-//! Doors for the fuzzers of `tests/fuzz`, which are open in no other build.
+//! Doors for the fuzzers of `tests/fuzz`, which are open in no other build than those and the tests'.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,7 +7,7 @@ use lasthop_contract::trusted_proxies::Trust;
 
 use crate::cli::Settings;
 use crate::config::Plan;
-use crate::forward::headers::{self, Origin};
+use crate::forward::headers::{self, Forwarded, Origin};
 use crate::proxy_protocol::{self, Parsed};
 
 /// Any document: a plan, or everything that is wrong with it.
@@ -41,6 +41,7 @@ pub fn headers(bytes: &[u8]) {
         host: "shop.example",
         port: None,
         identity: &identity,
+        forwarded: Forwarded::Extended,
     };
     headers::to_application(&mut headers, &origin);
     for (name, value) in &headers {
@@ -79,4 +80,28 @@ fn is_identity(name: &str) -> bool {
     families.iter().any(|family| name.starts_with(family))
         || ["remote-user", "x-real-ip", "forwarded", "transfer-encoding", "connection"]
             .contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_the_fuzzers_start_from_holds() {
+        each_seed("configuration", |bytes| {
+            configuration(str::from_utf8(bytes).expect("a document is text"));
+        });
+        each_seed("headers", headers);
+        each_seed("proxy_header", proxy_header);
+    }
+
+    fn each_seed(target: &str, door: impl Fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds").join(target);
+        let seeds = std::fs::read_dir(folder).expect("a folder of seeds").map(|entry| {
+            std::fs::read(entry.expect("an entry").path()).expect("a seed can be read")
+        });
+        assert!(seeds.map(|seed| door(&seed)).count() > 0, "{target} has no seed");
+    }
 }

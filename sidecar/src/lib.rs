@@ -13,7 +13,7 @@ mod dial;
 mod door;
 mod drain;
 mod forward;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod generation;
 mod handshake;
