@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use lasthop_contract::client_policy::{
-    AllowedClients, ClientAuth, ClientEku, ClientPolicy, ClientPolicyParts, CrlExpired,
-    PolicyError, Refusal, RefusalReason,
+    AllowedClients, ClientAuth, ClientEku, ClientPolicy, ClientPolicyParts, CrlDepth, CrlExpired,
+    CrlUnknown, PolicyError, Refusal, RefusalReason, Revocation,
 };
 use lasthop_contract::credential::{Certificate, read_authorities, read_revocation_lists};
 use lasthop_tests::openssl;
@@ -21,7 +21,7 @@ struct Policy {
     allowed: String,
     eku: Option<ClientEku>,
     list: Option<String>,
-    crl_expired: CrlExpired,
+    revocation: Revocation,
 }
 
 impl Policy {
@@ -31,7 +31,7 @@ impl Policy {
             allowed: allowed.to_owned(),
             eku: None,
             list: None,
-            crl_expired: CrlExpired::Accept,
+            revocation: Revocation::default(),
         }
     }
 
@@ -40,9 +40,13 @@ impl Policy {
         self
     }
 
-    fn list(mut self, list: String, crl_expired: CrlExpired) -> Self {
+    fn list(self, list: String, expired: CrlExpired) -> Self {
+        self.asked(list, Revocation { expired, ..Revocation::default() })
+    }
+
+    fn asked(mut self, list: String, revocation: Revocation) -> Self {
         self.list = Some(list);
-        self.crl_expired = crl_expired;
+        self.revocation = revocation;
         self
     }
 
@@ -58,7 +62,7 @@ impl Policy {
             allowed: AllowedClients::parse(&self.allowed).expect("the entries are right"),
             eku: self.eku,
             revocation_lists: lists.as_ref().map_or(&[], |trust| &trust.revocation_lists),
-            crl_expired: self.crl_expired,
+            revocation: self.revocation,
         })
     }
 
@@ -344,6 +348,54 @@ fn revocation() {
     // A list of another CA says nothing about this one's clients.
     let other = pki.authority("other").revocation_list(&[], Validity::days(-1, 7));
     assert!(with(&other, CrlExpired::Refuse).judge(&good).is_ok());
+}
+
+#[test]
+fn revocation_reaches_as_far_as_somebody_says() {
+    use {
+        CrlDepth::{Chain, Leaf},
+        CrlUnknown::{Accept, Refuse},
+    };
+
+    let pki = Pki::new();
+    let root = pki.authority("root");
+    let (good, bad) = (root.intermediate("good"), root.intermediate("bad"));
+    let of = |issuer: &Authority| issuer.leaf().dns("a.example").issue();
+    let (direct, client, orphan, revoked) = (of(&root), of(&good), of(&bad), of(&good));
+    let week = || Validity::days(-1, 7);
+    let of_root = root.revocation_list_of(&[bad.serial()], week());
+    let of_all = format!("{of_root}{}", good.revocation_list(&[&revoked], week()));
+    let policy = Policy::of(&root, "dns:a.example");
+    let judge = |list: &str, unknown, depth, client: &Issued| {
+        let revocation = Revocation { unknown, depth, ..Revocation::default() };
+        policy
+            .clone()
+            .asked(list.to_owned(), revocation)
+            .judge(client)
+            .map_or_else(|refusal| refusal.reason.word(), |_matched| "comes in")
+    };
+    for (list, unknown, depth, who, expected) in [
+        (&of_root, Accept, Chain, &orphan, "revoked"),
+        (&of_root, Accept, Leaf, &orphan, "comes in"),
+        (&of_root, Refuse, Leaf, &orphan, "revocation_unknown"),
+        (&of_root, Accept, Chain, &client, "comes in"),
+        (&of_root, Refuse, Chain, &client, "revocation_unknown"),
+        (&of_root, Refuse, Chain, &direct, "comes in"),
+        (&of_all, Refuse, Chain, &client, "comes in"),
+        (&of_all, Refuse, Leaf, &client, "comes in"),
+        (&of_all, Accept, Leaf, &revoked, "revoked"),
+        (&of_all, Refuse, Chain, &revoked, "revoked"),
+    ] {
+        assert_eq!(
+            judge(list, unknown, depth, who),
+            expected,
+            "{unknown:?} {depth:?} {}",
+            who.subject()
+        );
+    }
+    let mut nobody = policy;
+    nobody.revocation.unknown = Refuse;
+    assert_eq!(nobody.build().unwrap_err(), [PolicyError::NoRevocationList]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use lasthop_contract::client_policy::{
-    AllowedClients, ClientAuth, ClientPolicy, ClientPolicyParts, CrlExpired,
+    AllowedClients, ClientAuth, ClientPolicy, ClientPolicyParts, CrlExpired, Revocation,
 };
 use lasthop_contract::credential::{
     Certificate, SecretData, read, read_authorities, read_revocation_lists,
@@ -134,7 +134,7 @@ fn read_in_every_way(data: &SecretData) -> String {
         allowed: AllowedClients::parse("dns:a.example").expect("this is an entry"),
         eku: None,
         revocation_lists: &lists.revocation_lists,
-        crl_expired: CrlExpired::Refuse,
+        revocation: Revocation { expired: CrlExpired::Refuse, ..Revocation::default() },
     });
     let errors = policy.err().unwrap_or_default();
     let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -194,7 +194,7 @@ proptest! {
             allowed: AllowedClients::parse("*").expect("this is an entry"),
             eku: None,
             revocation_lists: &[],
-            crl_expired: CrlExpired::Accept,
+            revocation: Revocation::default(),
         }).expect("the policy is right");
         let damaged = apply(MATERIAL.leaf.clone(), &damages);
         for der in [damaged, random] {

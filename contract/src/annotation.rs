@@ -33,6 +33,8 @@ names! {
     CLIENT_EKU = "client-eku";
     CLIENT_CRL_SECRET = "client-crl-secret";
     CLIENT_CRL_EXPIRED = "client-crl-expired";
+    CLIENT_CRL_UNKNOWN = "client-crl-unknown";
+    CLIENT_CRL_DEPTH = "client-crl-depth";
     CLIENT_AUTH_EXEMPT_PATHS = "client-auth-exempt-paths";
     TRUSTED_PROXIES = "trusted-proxies";
     IDENTITY_HEADERS = "identity-headers";

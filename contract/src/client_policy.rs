@@ -12,9 +12,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use webpki::{
-    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator,
-    KeyPurposeIdIter, KeyUsage, OwnedCertRevocationList, RequiredEkuNotFoundContext,
-    RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy, anchor_from_trusted_cert,
+    CertRevocationList, EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
+    OwnedCertRevocationList, RequiredEkuNotFoundContext, anchor_from_trusted_cert,
 };
 
 use crate::credential::{Certificate, Purpose};
@@ -24,11 +23,13 @@ use crate::tls::{algorithms, presented};
 mod pattern;
 pub(crate) mod public_ca;
 mod refusal;
+mod revocation;
 
 pub use pattern::{AllowedClients, ClientPattern, PatternError};
 pub use public_ca::is_public_ca;
 pub(crate) use refusal::seconds;
 pub use refusal::{Refusal, RefusalReason};
+pub use revocation::{CrlDepth, CrlExpired, CrlUnknown, Revocation};
 
 /// Whether a client must, may or need not present a certificate.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -80,17 +81,6 @@ impl ClientEku {
     }
 }
 
-/// What a revocation list past its `nextUpdate` does.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CrlExpired {
-    /// Goes on with the old list; metric and status detail say so.
-    #[default]
-    Accept,
-    /// Refuses every client of a CA whose only list is past its time.
-    Refuse,
-}
-
 /// A policy, ready to judge.
 #[derive(Debug)]
 pub struct ClientPolicy {
@@ -99,7 +89,7 @@ pub struct ClientPolicy {
     eku: ClientEku,
     allowed: AllowedClients,
     revocation_lists: Vec<CertRevocationList<'static>>,
-    crl_expired: CrlExpired,
+    revocation: Revocation,
 }
 
 /// A client that was let in.
@@ -124,8 +114,8 @@ pub struct ClientPolicyParts<'a> {
     pub eku: Option<ClientEku>,
     /// Revocation lists of the CAs.
     pub revocation_lists: &'a [CertificateRevocationListDer<'static>],
-    /// What a list past its time does.
-    pub crl_expired: CrlExpired,
+    /// How they are asked.
+    pub revocation: Revocation,
 }
 
 /// Why a policy cannot be used as it stands.
@@ -137,6 +127,8 @@ pub enum PolicyError {
     NoAllowedClients,
     /// With a public CA in the bundle, this entry lets in anybody.
     PublicCa { authority: String, pattern: ClientPattern },
+    /// Certificates that no list is about are to be refused, and there is no list.
+    NoRevocationList,
     /// A CA or list that webpki cannot use.
     Unusable { subject: String, reason: String },
 }
@@ -149,6 +141,9 @@ impl fmt::Display for PolicyError {
             }
             Self::NoAllowedClients => f.write_str(
                 "a CA without allowed clients lets in everybody who has a certificate of that CA",
+            ),
+            Self::NoRevocationList => f.write_str(
+                "clients that no revocation list is about are refused, but there is no revocation list",
             ),
             Self::PublicCa { authority, pattern } => write!(
                 f,
@@ -170,7 +165,7 @@ impl ClientPolicy {
     /// # Errors
     /// All that is unsafe or unusable about the parts, at once.
     pub fn new(parts: ClientPolicyParts<'_>) -> Result<Self, Vec<PolicyError>> {
-        let ClientPolicyParts { auth, authorities, allowed, eku, revocation_lists, crl_expired } =
+        let ClientPolicyParts { auth, authorities, allowed, eku, revocation_lists, revocation } =
             parts;
         let mut errors = Vec::new();
         if authorities.is_empty() {
@@ -190,6 +185,9 @@ impl ClientPolicy {
                 }),
             }
         }
+        if revocation.unknown == CrlUnknown::Refuse && revocation_lists.is_empty() {
+            errors.push(PolicyError::NoRevocationList);
+        }
         let mut lists = Vec::new();
         for list in revocation_lists {
             match OwnedCertRevocationList::from_der(list) {
@@ -204,7 +202,7 @@ impl ClientPolicy {
             return Err(errors);
         }
         let eku = eku.unwrap_or_else(|| ClientEku::default_for(&allowed));
-        Ok(Self { auth, anchors, eku, allowed, revocation_lists: lists, crl_expired })
+        Ok(Self { auth, anchors, eku, allowed, revocation_lists: lists, revocation })
     }
 
     /// The entries that do not tell the holders of a public CA's certificates apart.
@@ -278,19 +276,6 @@ impl ClientPolicy {
         now: UnixTime,
     ) -> Result<(), webpki::Error> {
         let lists: Vec<&CertRevocationList<'_>> = self.revocation_lists.iter().collect();
-        let revocation = match RevocationOptionsBuilder::new(&lists) {
-            Ok(builder) => Some(
-                builder
-                    .with_depth(RevocationCheckDepth::Chain)
-                    .with_status_policy(UnknownStatusPolicy::Allow)
-                    .with_expiration_policy(match self.crl_expired {
-                        CrlExpired::Accept => ExpirationPolicy::Ignore,
-                        CrlExpired::Refuse => ExpirationPolicy::Enforce,
-                    })
-                    .build(),
-            ),
-            Err(_no_lists) => None,
-        };
         EndEntityCert::try_from(leaf)?
             .verify_for_usage(
                 algorithms().all,
@@ -298,7 +283,7 @@ impl ClientPolicy {
                 intermediates,
                 now,
                 EkuPolicy(self.eku),
-                revocation,
+                self.revocation.options(&lists),
                 None,
             )
             .map(|_path| ())

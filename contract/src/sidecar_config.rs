@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use crate::client_policy::{ClientAuth, ClientEku, CrlDepth, CrlExpired, CrlUnknown, Revocation};
 use crate::hsts::Hsts;
 
 mod originate;
@@ -261,10 +261,24 @@ pub struct Clients {
     /// What a revocation list past its time does.
     #[serde(default)]
     pub crl_expired: CrlExpired,
+    /// What a certificate that no list is about does.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crl_unknown: CrlUnknown,
+    /// Which certificates of the path are looked for in the lists.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crl_depth: CrlDepth,
     /// Raw paths that who has no certificate may GET: the handshake then asks for a
     /// certificate and does not insist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exempt_paths: Vec<String>,
+}
+
+impl Clients {
+    /// How revocation lists are asked.
+    pub fn revocation(&self) -> Revocation {
+        let Self { crl_expired, crl_unknown, crl_depth, .. } = *self;
+        Revocation { expired: crl_expired, unknown: crl_unknown, depth: crl_depth }
+    }
 }
 
 /// A listener that answers plain HTTP with a redirect to https on the same host.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
-use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlDepth, CrlExpired, CrlUnknown};
 use lasthop_contract::sidecar_config::{
     CONFIG_VARIABLE, Clients, Drain, IdentityHeader, KeyLog, Listener, PlaintextDoor, ProxyAccept,
     ProxyProtocol, ProxyVersion, Redirect, STATUS_PORT, SidecarConfig, Terminate, VERSION,
@@ -262,6 +262,8 @@ fn policy(clients: ClientArgs) -> Result<Clients, Refused> {
         client_ca_secret,
         client_crl_secret,
         client_crl_expired,
+        client_crl_unknown,
+        client_crl_depth,
         client_eku,
         client_auth_exempt_paths,
         allowed_clients,
@@ -274,6 +276,8 @@ fn policy(clients: ClientArgs) -> Result<Clients, Refused> {
         eku: client_eku.map(ClientEku::from),
         crl_secret: client_crl_secret.map(path_text).transpose()?,
         crl_expired: client_crl_expired.map(CrlExpired::from).unwrap_or_default(),
+        crl_unknown: client_crl_unknown.map(CrlUnknown::from).unwrap_or_default(),
+        crl_depth: client_crl_depth.map(CrlDepth::from).unwrap_or_default(),
         exempt_paths: words(&client_auth_exempt_paths),
     })
 }
@@ -354,6 +358,10 @@ mod tests {
                 "crl",
                 "--client-crl-expired",
                 "refuse",
+                "--client-crl-unknown",
+                "refuse",
+                "--client-crl-depth",
+                "leaf",
                 "--client-eku",
                 "either",
                 "--allowed-clients",
@@ -393,6 +401,7 @@ mod tests {
              "tlsSecrets":["web","api"],
              "clients":{"auth":"required","caSecret":"ca","allowed":["dns:alb.example.com","uri:spiffe://x/y"],
                         "eku":"either","crlSecret":"crl","crlExpired":"refuse",
+                        "crlUnknown":"refuse","crlDepth":"leaf",
                         "exemptPaths":["/healthz","/livez"]},
              "trustedProxies":["allowed-clients","10.0.0.0/8"],"identityHeaders":["xfcc","rfc9440"],
              "proxyProtocol":{"accept":"fromTrusted","send":"v1"},

@@ -334,7 +334,7 @@ fn policy(
         allowed: plan.allowed.clone(),
         eku: plan.eku,
         revocation_lists: lists.map_or(&[], |trust| &trust.revocation_lists),
-        crl_expired: plan.crl_expired,
+        revocation: plan.revocation,
     };
     ClientPolicy::new(parts)
         .map_err(|errors| errors.iter().map(|error| Trouble::policy(&plan.ca, error)).collect())

@@ -95,15 +95,16 @@ impl Cast {
         Some(match name {
             "web-tls" => self.server.secret(),
             "clients-ca" => self.issuers[0].ca_secret(),
-            "current-crl" => self.revocation_lists(Validity::days(-1, 7)),
-            "old-crl" => self.revocation_lists(Validity::days(-8, -1)),
+            "current-crl" => self.revocation_lists(self.issuers.len(), Validity::days(-1, 7)),
+            "root-crl" => self.revocation_lists(1, Validity::days(-1, 7)),
+            "old-crl" => self.revocation_lists(self.issuers.len(), Validity::days(-8, -1)),
             _ => return None,
         })
     }
 
-    /// What every CA of the table took back.
-    fn revocation_lists(&self, validity: Validity) -> SecretData {
-        let lists = self.issuers.iter().enumerate().map(|(place, issuer)| {
+    /// What the first so many CAs of the table took back; the root is the first.
+    fn revocation_lists(&self, issuers: usize, validity: Validity) -> SecretData {
+        let lists = self.issuers.iter().enumerate().take(issuers).map(|(place, issuer)| {
             let revoked = self.clients.iter().filter(|client| client.is_revoked_by(place));
             let mut serials: Vec<&[u8]> = revoked.map(|client| client.serial.as_slice()).collect();
             if place == 0 {
@@ -139,15 +140,22 @@ impl Cast {
                 if eku == ClientEku::Client { "optional" } else { "required" },
             );
             match lists {
-                Lists::None => continue,
+                Lists::None => {}
                 Lists::Current => say("client-crl-secret", port, "current-crl"),
-                Lists::OldAccepted | Lists::OldRefused => say("client-crl-secret", port, "old-crl"),
+                Lists::OldAccepted => say("client-crl-secret", port, "old-crl"),
+                Lists::OldRefused => {
+                    say("client-crl-secret", port, "old-crl");
+                    say("client-crl-expired", port, "refuse");
+                }
+                Lists::LeafAlone => {
+                    say("client-crl-secret", port, "current-crl");
+                    say("client-crl-depth", port, "leaf");
+                }
+                Lists::RootsAlone => {
+                    say("client-crl-secret", port, "root-crl");
+                    say("client-crl-unknown", port, "refuse");
+                }
             }
-            say(
-                "client-crl-expired",
-                port,
-                if lists == Lists::OldRefused { "refuse" } else { "accept" },
-            );
         }
         let container =
             json!({"name": "web", "image": "web:1", "ports": [{"containerPort": self.app}]});
@@ -166,7 +174,7 @@ impl Cast {
 
     /// A file with the workload and its Secrets.
     pub(crate) fn workload(&self) -> PathBuf {
-        let secrets = ["web-tls", "clients-ca", "current-crl", "old-crl"].map(|name| {
+        let secrets = ["web-tls", "clients-ca", "current-crl", "root-crl", "old-crl"].map(|name| {
             secret_manifest("shop", name, "Opaque", &self.secret(name).unwrap_or_default())
         });
         let text = format!("{:#}\n---\n{}\n", self.deployment(), secrets.join("\n---\n"));

@@ -60,6 +60,12 @@ pub(crate) const CHAINS: [Chain; 13] = [
 ];
 
 impl Chain {
+    /// Whether it leads over any intermediate, of which the root's list says whether it was revoked, and
+    /// nothing of what it issued.
+    pub(crate) fn has_intermediate(self) -> bool {
+        self.has_common_intermediate() || matches!(self, Self::ForServers | Self::Expired)
+    }
+
     /// Whether it leads over the intermediate that some rows have revoked.
     pub(crate) fn has_common_intermediate(self) -> bool {
         match self {
@@ -162,10 +168,20 @@ pub(crate) enum Lists {
     OldAccepted,
     /// Such lists, without which nobody comes in.
     OldRefused,
+    /// Current ones, in which only the client's own certificate is looked for.
+    LeafAlone,
+    /// The root's alone, and whoever no list is about is refused.
+    RootsAlone,
 }
 
-pub(crate) const LISTS: [Lists; 4] =
-    [Lists::None, Lists::Current, Lists::OldAccepted, Lists::OldRefused];
+pub(crate) const LISTS: [Lists; 6] = [
+    Lists::None,
+    Lists::Current,
+    Lists::OldAccepted,
+    Lists::OldRefused,
+    Lists::LeafAlone,
+    Lists::RootsAlone,
+];
 
 /// How many choices there are in each column.
 const SIZES: [usize; 8] = [

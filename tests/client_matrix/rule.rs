@@ -25,7 +25,12 @@ pub(crate) fn flaws(row: Row) -> BTreeSet<&'static str> {
     if row.lists() != Lists::None && is_revoked(row) {
         flaws.insert("LH508");
     }
-    if row.lists() == Lists::OldRefused {
+    let is_unknown = match row.lists() {
+        Lists::OldRefused => true,
+        Lists::RootsAlone => row.chain().has_intermediate(),
+        Lists::None | Lists::Current | Lists::OldAccepted | Lists::LeafAlone => false,
+    };
+    if is_unknown {
         flaws.insert("LH509");
     }
     flaws
@@ -65,6 +70,8 @@ fn is_revoked(row: Row) -> bool {
     match row.revoked() {
         Revoked::Nothing => false,
         Revoked::Leaf => true,
-        Revoked::Intermediate => row.chain().has_common_intermediate(),
+        Revoked::Intermediate => {
+            row.lists() != Lists::LeafAlone && row.chain().has_common_intermediate()
+        }
     }
 }

@@ -101,9 +101,11 @@ static CLIENTS: &[Logged] = &[
         code: Code(509),
         reason: "revocation_unknown",
         what: "no current revocation list covers the client's certificate",
-        why: "The lists in `lasthop.dev/client-crl-secret` are of other CAs, or are past their time while \
-              `lasthop.dev/client-crl-expired` is `refuse`.",
-        cure: "Put a current list of the client's CA into the Secret.",
+        why: "The lists in `lasthop.dev/client-crl-secret` are past their time while `lasthop.dev/client-crl-expired` is \
+              `refuse`, or none is of the client's CA, or of an intermediate's, while \
+              `lasthop.dev/client-crl-unknown` is `refuse`.",
+        cure: "Put a current list of every CA on the client's path into the Secret; with `lasthop.dev/client-crl-depth: \
+               leaf` that of the CA that issued the client's certificate is enough.",
     },
     Logged {
         code: Code(510),

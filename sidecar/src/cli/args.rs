@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlDepth, CrlExpired, CrlUnknown};
 use lasthop_contract::hsts::{Hsts, HstsError};
 use lasthop_contract::sidecar_config::{
     Drain, Forward, LogLevel, Protocol, RedirectStatus, SECRETS_ROOT, SocketPath,
@@ -192,6 +192,14 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "WHAT", requires = "client_crl_secret", value_enum)]
     pub(super) client_crl_expired: Option<CrlExpiredArg>,
 
+    /// What a certificate does whose CA has no list among them
+    #[arg(long, value_name = "WHAT", requires = "client_crl_secret", value_enum)]
+    pub(super) client_crl_unknown: Option<CrlUnknownArg>,
+
+    /// Which certificates are looked for in the lists [default: chain]
+    #[arg(long, value_name = "WHICH", requires = "client_crl_secret", value_enum)]
+    pub(super) client_crl_depth: Option<CrlDepthArg>,
+
     /// Extended key usages that are taken [default: either; client where * is allowed]
     #[arg(long, value_name = "USAGE", requires = "listen", value_enum)]
     pub(super) client_eku: Option<ClientEkuArg>,
@@ -264,6 +272,8 @@ mirrored!(ProtocolArg => Protocol { Http, H2c, Tcp });
 mirrored!(ClientAuthArg => ClientAuth { None, Optional, Required });
 mirrored!(ClientEkuArg => ClientEku { Client, Server, Either });
 mirrored!(CrlExpiredArg => CrlExpired { Accept, Refuse });
+mirrored!(CrlUnknownArg => CrlUnknown { Accept, Refuse });
+mirrored!(CrlDepthArg => CrlDepth { Chain, Leaf });
 mirrored!(ConfinementArg => Confinement { BestEffort, Required, Off });
 mirrored!(LogLevelArg => LogLevel { Error, Warn, Info, Debug });
 

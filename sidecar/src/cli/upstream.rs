@@ -10,7 +10,7 @@ use lasthop_contract::sidecar_config::{Listener, Originate, Upstream};
 use super::{Refused, path_text, words};
 
 /// Flags of a listener that ends TLS, which have no meaning beside `--upstream`.
-const OF_TERMINATE: [&str; 18] = [
+const OF_TERMINATE: [&str; 20] = [
     "forward",
     "tls_secret",
     "protocol",
@@ -26,6 +26,8 @@ const OF_TERMINATE: [&str; 18] = [
     "client_ca_secret",
     "client_crl_secret",
     "client_crl_expired",
+    "client_crl_unknown",
+    "client_crl_depth",
     "client_eku",
     "client_auth_exempt_paths",
     "allowed_clients",

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::HeaderValue;
 use lasthop_contract::client_policy::{
-    AllowedClients, ClientAuth, ClientEku, CrlExpired, PolicyError,
+    AllowedClients, ClientAuth, ClientEku, PolicyError, Revocation,
 };
 use lasthop_contract::exempt_paths::ExemptPaths;
 use lasthop_contract::hsts::Hsts;
@@ -44,7 +44,7 @@ pub(crate) struct ClientsPlan {
     pub(crate) crl: Option<SecretDir>,
     pub(crate) allowed: AllowedClients,
     pub(crate) eku: Option<ClientEku>,
-    pub(crate) crl_expired: CrlExpired,
+    pub(crate) revocation: Revocation,
 }
 
 /// Something is wrong, and was reported.
@@ -207,8 +207,8 @@ impl Reading<'_> {
 
     /// The policy; [`None`] where no certificate is asked for.
     fn clients(&mut self, clients: &Clients) -> Result<Option<ClientsPlan>, Reported> {
-        let Clients { auth, ca_secret, allowed, eku, crl_secret, crl_expired, exempt_paths } =
-            clients;
+        let Clients { auth, ca_secret, allowed, eku, crl_secret, exempt_paths, .. } = clients;
+        let revocation = clients.revocation();
         if *auth == ClientAuth::None {
             let unused = [
                 ("client-ca-secret", ca_secret.is_some()),
@@ -248,12 +248,20 @@ impl Reading<'_> {
             return Err(Reported);
         };
         let ca = self.directory(ca);
+        if crl_secret.is_none() && revocation != Revocation::default() {
+            (self.report)(
+                "`client-crl-expired`, `client-crl-unknown` and `client-crl-depth` say how revocation lists \
+                 are asked, but there are none; give `client-crl-secret`"
+                    .to_owned(),
+            );
+            return Err(Reported);
+        }
         let crl = match crl_secret {
             Some(name) => Some(self.directory(name).ok_or(Reported)?),
             None => None,
         };
         let (Some(ca), Some(allowed)) = (ca, allowed) else { return Err(Reported) };
-        let (auth, eku, crl_expired) = (*auth, *eku, *crl_expired);
-        Ok(Some(ClientsPlan { auth, ca, crl, allowed, eku, crl_expired }))
+        let (auth, eku) = (*auth, *eku);
+        Ok(Some(ClientsPlan { auth, ca, crl, allowed, eku, revocation }))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lasthop_contract::annotation as name;
-use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlExpired};
+use lasthop_contract::client_policy::{ClientAuth, ClientEku, Revocation};
 use lasthop_contract::hsts::Hsts;
 use lasthop_contract::near::nearest;
 use lasthop_contract::problem::Code;
@@ -123,8 +123,8 @@ pub struct Clients {
     pub eku: ClientEku,
     /// The Secret with revocation lists.
     pub crl_secret: Option<String>,
-    /// What a list past its time does.
-    pub crl_expired: CrlExpired,
+    /// How they are asked.
+    pub revocation: Revocation,
     /// The paths that need no certificate.
     pub exempt_paths: Vec<String>,
 }
@@ -384,6 +384,8 @@ pub(super) fn check_value(annotation: &str, value: &str) -> Vec<Wrong> {
             wrongs(values::secret_name(value))
         }
         name::CLIENT_CRL_EXPIRED => wrongs(values::crl_expired(value)),
+        name::CLIENT_CRL_UNKNOWN => wrongs(values::crl_unknown(value)),
+        name::CLIENT_CRL_DEPTH => wrongs(values::crl_depth(value)),
         name::TRUSTED_PROXIES => wrongs(values::trusted_proxies(value)),
         name::IDENTITY_HEADERS => wrongs(values::identity_headers(value)),
         name::REDIRECT_PORT | name::REDIRECT_HTTPS_PORT | name::STATUS_PORT => {

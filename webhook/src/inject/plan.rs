@@ -281,14 +281,16 @@ fn originate(listener: &Originate) -> sidecar_config::Originate {
 }
 
 fn policy(clients: &Clients) -> sidecar_config::Clients {
-    let Clients { auth, ca, allowed, eku, crl_secret, crl_expired, exempt_paths } = clients;
+    let Clients { auth, ca, allowed, eku, crl_secret, revocation, exempt_paths } = clients;
     sidecar_config::Clients {
         auth: *auth,
         ca_secret: Some(Mount::of_ca(ca).directory()),
         allowed: allowed.entries.clone(),
         eku: Some(*eku),
         crl_secret: crl_secret.clone().map(|name| Mount::Crl(name).directory()),
-        crl_expired: *crl_expired,
+        crl_expired: revocation.expired,
+        crl_unknown: revocation.unknown,
+        crl_depth: revocation.depth,
         exempt_paths: exempt_paths.clone(),
     }
 }

@@ -192,6 +192,24 @@ pub const TABLE: &[Annotation] = &[
         support: Support::Served,
     },
     Annotation {
+        name: name::CLIENT_CRL_UNKNOWN,
+        default: "`accept`",
+        meaning: "what a certificate does whose CA has no list among them: `accept` lets it pass, `refuse` refuses its \
+                  client; with `client-crl-depth: chain` that asks for a list of every CA of the path",
+        example: "refuse",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
+        name: name::CLIENT_CRL_DEPTH,
+        default: "`chain`",
+        meaning: "which certificates are looked for in the lists: `chain`, the client's and every intermediate, or \
+                  `leaf`, the client's alone",
+        example: "leaf",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
         name: name::CLIENT_AUTH_EXEMPT_PATHS,
         default: "–",
         meaning: "raw paths that health checkers without a certificate may GET, compared exactly and without the \

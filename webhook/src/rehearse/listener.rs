@@ -212,8 +212,7 @@ pub(super) fn see<'a>(mount: &Mount, found: &'a Found) -> Result<&'a SeenSecret,
 }
 
 fn policy(clients: &Clients, found: &Found) -> Result<Option<Arc<ClientPolicy>>, Arc<[Unfit]>> {
-    let Clients { auth, ca_secret, allowed, eku, crl_secret, crl_expired, exempt_paths: _ } =
-        clients;
+    let Clients { auth, ca_secret, allowed, eku, crl_secret, .. } = clients;
     if *auth == ClientAuth::None {
         return Ok(None);
     }
@@ -248,7 +247,7 @@ fn policy(clients: &Clients, found: &Found) -> Result<Option<Arc<ClientPolicy>>,
         allowed,
         eku: *eku,
         revocation_lists: lists.as_ref().map_or(&[], |trust| &trust.revocation_lists),
-        crl_expired: *crl_expired,
+        revocation: clients.revocation(),
     };
     let reason = |error: &PolicyError| Unfit::Unsafe(error.to_string());
     let policy = ClientPolicy::new(parts);

@@ -1,7 +1,7 @@
 //! What holds together, and what does not: client authentication and what the app is told.
 
 use lasthop_contract::annotation as name;
-use lasthop_contract::client_policy::{ClientAuth, ClientEku};
+use lasthop_contract::client_policy::{ClientAuth, ClientEku, Revocation};
 use lasthop_contract::sidecar_config::{IdentityHeader, Protocol, ProxyAccept, ProxyProtocol};
 use lasthop_contract::text::escape;
 
@@ -52,7 +52,6 @@ impl Reader<'_> {
         }
         let exempt_paths = self.exempt_paths(port, protocol, auth);
         let allowed = self.allowed(port)?;
-        self.check_crl(port);
         let eku = self
             .get(name::CLIENT_EKU, port, values::client_eku)
             .unwrap_or_else(|| ClientEku::default_for(&allowed.clients));
@@ -62,9 +61,7 @@ impl Reader<'_> {
             allowed,
             eku,
             crl_secret: self.get(name::CLIENT_CRL_SECRET, port, values::secret_name),
-            crl_expired: self
-                .get(name::CLIENT_CRL_EXPIRED, port, values::crl_expired)
-                .unwrap_or_default(),
+            revocation: self.revocation(port),
             exempt_paths,
         })
     }
@@ -159,13 +156,26 @@ impl Reader<'_> {
         }
     }
 
-    fn check_crl(&mut self, port: Option<u16>) {
-        let Some(expired) = self.held(name::CLIENT_CRL_EXPIRED, port) else { return };
+    fn revocation(&mut self, port: Option<u16>) -> Revocation {
+        let expired = self.get(name::CLIENT_CRL_EXPIRED, port, values::crl_expired);
+        let unknown = self.get(name::CLIENT_CRL_UNKNOWN, port, values::crl_unknown);
+        let depth = self.get(name::CLIENT_CRL_DEPTH, port, values::crl_depth);
         if self.held(name::CLIENT_CRL_SECRET, port).is_none() {
-            let message = format!("`{}` does nothing without revocation lists", expired.key());
-            let help =
-                format!("name the Secret that holds them: `{}: ca-crl`", name::CLIENT_CRL_SECRET);
-            self.object(code::CONFLICT, &expired.key(), message, help);
+            for base in [name::CLIENT_CRL_EXPIRED, name::CLIENT_CRL_UNKNOWN, name::CLIENT_CRL_DEPTH]
+            {
+                let Some(idle) = self.held(base, port) else { continue };
+                let message = format!("`{}` does nothing without revocation lists", idle.key());
+                let help = format!(
+                    "name the Secret that holds them: `{}: ca-crl`",
+                    name::CLIENT_CRL_SECRET
+                );
+                self.object(code::CONFLICT, &idle.key(), message, help);
+            }
+        }
+        Revocation {
+            expired: expired.unwrap_or_default(),
+            unknown: unknown.unwrap_or_default(),
+            depth: depth.unwrap_or_default(),
         }
     }
 

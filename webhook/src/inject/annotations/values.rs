@@ -1,6 +1,8 @@
 //! The values of annotations, one reader a kind. A reader says everything that is wrong, at once.
 
-use lasthop_contract::client_policy::{AllowedClients, ClientAuth, ClientEku, CrlExpired};
+use lasthop_contract::client_policy::{
+    AllowedClients, ClientAuth, ClientEku, CrlDepth, CrlExpired, CrlUnknown,
+};
 use lasthop_contract::near::nearest;
 use lasthop_contract::sidecar_config::{IdentityHeader, LogLevel, Protocol};
 use lasthop_contract::text::escape;
@@ -108,6 +110,14 @@ pub(crate) fn client_eku(value: &str) -> Result<ClientEku, Vec<Wrong>> {
 
 pub(crate) fn crl_expired(value: &str) -> Result<CrlExpired, Vec<Wrong>> {
     word(value, &[("accept", CrlExpired::Accept), ("refuse", CrlExpired::Refuse)])
+}
+
+pub(crate) fn crl_unknown(value: &str) -> Result<CrlUnknown, Vec<Wrong>> {
+    word(value, &[("accept", CrlUnknown::Accept), ("refuse", CrlUnknown::Refuse)])
+}
+
+pub(crate) fn crl_depth(value: &str) -> Result<CrlDepth, Vec<Wrong>> {
+    word(value, &[("chain", CrlDepth::Chain), ("leaf", CrlDepth::Leaf)])
 }
 
 pub(crate) fn log_level(value: &str) -> Result<LogLevel, Vec<Wrong>> {
