@@ -1,6 +1,6 @@
 //! The PROXY protocol: who is believed, who is not, and what the application is told.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
@@ -103,6 +103,26 @@ fn a_connection_past_the_proxy_is_refused() {
     assert_eq!(line["reason"], "untrusted_proxy");
     assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
     assert!(sidecar.metric("lasthop_application_connections_total", &[]) < 0.5);
+}
+
+#[test]
+fn who_connects_past_the_proxy_takes_no_place_of_those_who_do_not() {
+    let scene = Scene::new();
+    let mut sidecar = scene
+        .before(scene.app.address())
+        .option("--proxy-protocol", "accept")
+        .option("--trusted-proxies", "192.0.2.0/24")
+        .option("--max-connections", "1")
+        .start();
+    let strangers = [(); 20].map(|()| {
+        let mut stranger = TcpStream::connect(sidecar.tls).unwrap();
+        stranger.write_all(&v2()).unwrap();
+        stranger
+    });
+    let refused = "lasthop_refused_connections_total";
+    sidecar.wait_until("all are told", |it| it.metric(refused, &["LH530"]) > 19.5);
+    assert!(sidecar.metric(refused, &["LH529"]) < 0.5, "none of them asked for the only place");
+    drop(strangers);
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! WebSocket over HTTP/2 (RFC 8441), with a client and a server of another make.
+//! WebSocket over HTTP/1.1 (RFC 6455) and HTTP/2 (RFC 8441), with clients and servers of other makes.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use lasthop_tests::app::App;
 use lasthop_tests::frames::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
+use lasthop_tests::outward::Outward;
 use lasthop_tests::pki::Pki;
-use lasthop_tests::process::{Program, Running};
+use lasthop_tests::process::{Program, Running, wait_until};
 use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
-use lasthop_tests::suite;
+use lasthop_tests::{skip, suite};
 
 struct Scene {
     pki: Pki,
@@ -23,28 +25,39 @@ impl Scene {
         Sidecar::before(application).serving(&server)
     }
 
-    /// What a client prints that asks for `protocol` at `path` and says `texts`.
+    /// What a client of HTTP/2 prints that asks for `protocol` at `path` and says `texts`.
     fn ask(&self, sidecar: &Sidecar, protocol: &str, path: &str, texts: &[&str]) -> String {
-        let program = suite::program("h2websocket").expect("it was there a moment ago");
+        let url = format!("https://{HOST}{path}");
+        self.said("h2websocket", sidecar, &[&["-protocol", protocol, &url], texts].concat())
+    }
+
+    /// What a client of HTTP/1.1 prints that asks for a WebSocket at `path` and says `texts`.
+    fn upgrade(&self, sidecar: &Sidecar, path: &str, texts: &[&str]) -> String {
+        let url = format!("wss://{HOST}{path}");
+        self.said("websocket", sidecar, &[&["-compress", &url], texts].concat())
+    }
+
+    fn said(&self, program: &str, sidecar: &Sidecar, arguments: &[&str]) -> String {
+        let program = suite::program(program).expect("it was there a moment ago");
         let ran = Program::at(program)
-            .args(["-at", &sidecar.tls.to_string(), "-protocol", protocol, "-ca"])
+            .args(["-at", &sidecar.tls.to_string(), "-ca"])
             .arg(self.pki.authority("server-ca").root_file())
-            .arg(format!("https://{HOST}{path}"))
-            .args(texts)
+            .args(arguments)
             .run();
         assert!(ran.status.success(), "{ran}");
         ran.stdout
     }
 }
 
-/// An application of another make that takes WebSocket over HTTP/2.
-fn go_app() -> Option<(SocketAddr, Running)> {
-    let program = suite::program("h2websocket")?;
+/// An application of another make that takes a WebSocket.
+fn go_app(program: &str) -> Option<(SocketAddr, Running)> {
+    let program = suite::program(program)?;
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let running = Program::at(program)
         .args(["-serve", &address.to_string()])
         .env("GODEBUG", "http2xconnect=1")
         .start();
+    wait_until("the application listens", || TcpStream::connect(address).is_ok());
     Some((address, running))
 }
 
@@ -72,16 +85,127 @@ fn a_websocket_over_http2_reaches_an_application_of_http1() {
 
 #[test]
 fn a_websocket_over_http2_reaches_an_application_of_http2_that_offers_it() {
-    let Some((address, _app)) = go_app() else { return };
+    let Some((address, _app)) = go_app("h2websocket") else { return };
     let scene = Scene::new();
-    let mut sidecar = scene.before(address).option("--protocol", "h2c").start();
-    sidecar
-        .wait_until("the application listens", |_| std::net::TcpStream::connect(address).is_ok());
+    let sidecar = scene.before(address).option("--protocol", "h2c").start();
     for _ in 0..2 {
         let said = scene.ask(&sidecar, "websocket", "/", &["hello", "again"]);
         let expected = "status 200\n0x81 hello\n0x81 again\n0x88, then 0 bytes, <nil>\n";
         assert_eq!(said, expected);
     }
+}
+
+#[test]
+fn a_websocket_over_http1_reaches_an_application_of_http1_with_all_that_they_agree_on() {
+    let Some((address, _app)) = go_app("websocket") else { return };
+    let scene = Scene::new();
+    let sidecar = scene.before(address).start();
+    let long = "x".repeat(100_000);
+    let said = scene.upgrade(&sidecar, "/chat", &["hello", &long, "again"]);
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let expected = format!(
+        "status 101, \"chat\", \"{agreed}\"\n1 hello\n1 {long}\n1 again\npong ping\n\
+         websocket: close 1000 (normal)\n"
+    );
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_websocket_over_http1_reaches_an_application_of_http2_that_offers_it() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let Some((address, _app)) = go_app("h2websocket") else { return };
+    let scene = Scene::new();
+    let mut sidecar = scene.before(address).option("--protocol", "h2c").start();
+    let long = "x".repeat(100_000);
+    let said = scene.upgrade(&sidecar, "/chat", &["hello", &long]);
+    let expected =
+        format!("status 101, \"\", \"\"\n1 hello\n1 {long}\nwebsocket: close 1000 (normal): bye\n");
+    assert_eq!(said, expected);
+    let line = sidecar.process.wait_for_log(|line| line["path"] == "/chat");
+    assert_eq!((&line["method"], &line["http"]), (&"GET".into(), &"1.1".into()), "{line}");
+    assert_eq!(line["status"], 101, "{line}");
+    // A request that no server would agree to does not get as far.
+    for (key, version, status) in [
+        ("dGhlIHNhbXBsZSBub25jZQ==", "8", 426),
+        ("c2hvcnQ=", "13", 400),
+        ("no base64 at all", "13", 400),
+    ] {
+        let curl = sidecar.get("/chat").http1().header("Connection: Upgrade");
+        let curl = curl.header("Upgrade: websocket");
+        let curl = curl.header(&format!("Sec-WebSocket-Key: {key}"));
+        curl.header(&format!("Sec-WebSocket-Version: {version}")).run().expect(status);
+    }
+}
+
+#[test]
+fn an_application_of_http2_is_asked_by_nobody_where_it_does_not_offer_it() {
+    if suite::program("websocket").is_none() {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let sidecar = scene.before(app.address()).option("--protocol", "h2c").start();
+    let said = scene.upgrade(&sidecar, "/ws", &[]);
+    assert!(
+        said.starts_with("status 501\n") && said.contains("no WebSocket over HTTP/2"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_application_asks_the_next_tier_for_a_websocket_over_http2() {
+    let Some(program) = suite::program("h2websocket") else { return };
+    let app = App::start();
+    let scene = Scene::new();
+    let tier = scene.before(app.address()).start();
+    let mut outward = Outward::to(&format!("https://{}", tier.tls))
+        .trusting(&scene.pki.authority("server-ca"))
+        .option("--upstream-server-names", format!("dns:{HOST}"))
+        .option("--upstream-sni", HOST)
+        .start();
+    let ask = |path: &str, texts: &[&str]| {
+        let url = format!("http://{HOST}{path}");
+        let ran = Program::at(&program).args(["-at", &outward.listen.to_string(), &url]);
+        let ran = ran.args(texts).run();
+        assert!(ran.status.success(), "{ran}");
+        ran.stdout
+    };
+    let said = ask("/ws", &["hello", "again"]);
+    assert_eq!(said, "status 200\n0x81 hello\n0x81 again\n0x88, then 0 bytes, <nil>\n");
+    assert_eq!(ask("/status/403", &[]), "status 403\n");
+    assert!(ask("/status/200", &[]).starts_with("status 502\n"));
+    let line = outward.process.wait_for_log(|line| line["path"] == "/ws");
+    assert_eq!((&line["method"], &line["status"]), (&"CONNECT".into(), &200.into()), "{line}");
+}
+
+#[test]
+fn an_upgrade_of_http_1_0_is_none() {
+    let app = App::start();
+    let scene = Scene::new();
+    let tier = scene.before(app.address()).start();
+    let request = |connection: &str| {
+        format!(
+            "GET /ws HTTP/1.0\r\nHost: {HOST}\r\nConnection: {connection}\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    // RFC 9110, 7.8: whoever asks by HTTP/1.0 cannot know of it.
+    for connection in ["Upgrade", "keep-alive, Upgrade"] {
+        let said = tier.connect(None).ask(request(connection).replace("keep-alive", "close"));
+        assert!(said.starts_with("HTTP/1.0 426 "), "{said}");
+    }
+    let outward = Outward::to(&format!("https://{}", tier.tls))
+        .trusting(&scene.pki.authority("server-ca"))
+        .option("--upstream-server-names", format!("dns:{HOST}"))
+        .option("--upstream-sni", HOST)
+        .start();
+    let mut stream = TcpStream::connect(outward.listen).unwrap();
+    stream.write_all(request("Upgrade").as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.0 426 "), "{said}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::admit::{self, Rejected};
 use crate::forward::{self, Serving};
 use crate::handshake::{self, Failed, Failure};
 use crate::listener::{Process, Terminator};
-use crate::proxy_protocol::accept::{origin, turned_away};
+use crate::proxy_protocol::accept::{is_stranger, origin, turned_away};
 use crate::shares::Share;
 use crate::telemetry::metrics::{HandshakeResult, ListenerMetrics};
 use crate::telemetry::refusals::Verdict;
@@ -124,6 +124,12 @@ pub(crate) async fn terminate(
 ) {
     while let Some((stream, peer)) = next(&listener, &process, &process.phases.closing).await {
         terminator.metrics.connections.inc();
+        if is_stranger(peer, &terminator) {
+            // Who may not even speak takes no seat from those who may.
+            let turning = turn_away(stream, peer, Arc::clone(&terminator), Arc::clone(&process));
+            process.clients.spawn(turning);
+            continue;
+        }
         let Ok(permit) = Arc::clone(&process.room).try_acquire_owned() else {
             let listener = (terminator.name.as_str(), &*terminator.metrics);
             refuse(&Crowded::InAll, listener, peer, &process);
@@ -173,6 +179,17 @@ async fn connection(incoming: Incoming, terminator: Arc<Terminator>, process: Ar
     }
 }
 
+/// Ends a connection of somebody who is no proxy, where proxies are awaited.
+async fn turn_away(
+    stream: TcpStream,
+    peer: SocketAddr,
+    terminator: Arc<Terminator>,
+    process: Arc<Process>,
+) {
+    let reason = turned_away(&stream, &process.strangers).await;
+    tell(&Failed { reason, sni: None }, peer, &terminator, &process);
+}
+
 /// What serves the connection, if it may come in.
 async fn enter(
     incoming: Incoming,
@@ -182,21 +199,14 @@ async fn enter(
     let Incoming { mut stream, peer, mut seat } = incoming;
     let origin = match origin(&mut stream, peer, &terminator).await {
         Ok(origin) => origin,
-        Err(Failure::UntrustedProxy) => {
-            // Who may not even speak takes no seat from those who may.
-            drop(seat);
-            let reason = turned_away(&stream, &process.strangers).await;
-            tell(&Failed { reason, sni: None }, peer, &terminator, &process);
-            return None;
-        }
         Err(reason) => {
             tell(&Failed { reason, sni: None }, peer, &terminator, &process);
             return None;
         }
     };
     let peer = origin.ends.source;
-    if let Some(shares) = &process.shares {
-        let Some(share) = shares.take(peer.ip()) else {
+    if let Some(per_client) = &process.per_client {
+        let Some(share) = per_client.connections.take(peer.ip()) else {
             let listener = (terminator.name.as_str(), &*terminator.metrics);
             refuse(&Crowded::OfClient, listener, peer, &process);
             return None;

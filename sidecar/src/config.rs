@@ -61,6 +61,20 @@ pub(crate) struct DrainPlan {
     pub(crate) timeout: Duration,
 }
 
+impl DrainPlan {
+    /// What is odd about it, and goes all the same: whoever drains for no time may mean it.
+    pub(crate) fn oddity(&self) -> Option<String> {
+        let (delay, timeout) = (self.delay.as_secs(), self.timeout.as_secs());
+        let leaves_nothing = delay >= timeout && delay > 0;
+        leaves_nothing.then(|| {
+            format!(
+                "the drain delay of {delay} s leaves nothing of the drain timeout of {timeout} s, in which it \
+                 counts: what is under way then is cut"
+            )
+        })
+    }
+}
+
 /// What is wrong with a configuration, in words: where, and what.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ConfigFault(String);

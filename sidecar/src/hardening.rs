@@ -7,7 +7,7 @@ use rustix::process::{
 use crate::limits;
 
 /// No core dump holds a key, and no other process of the same user reads our memory (proc(5),
-/// ptrace(2)); as many descriptors as the system gives, for a connection takes up to two.
+/// ptrace(2)); as many descriptors as the system gives, for a connection takes two or three.
 ///
 /// # Errors
 /// What the kernel refused; it concerns the operator, not the start.
@@ -30,19 +30,31 @@ pub(crate) fn apply() -> Result<(), String> {
     if refused.is_empty() { Ok(()) } else { Err(refused.join(", ")) }
 }
 
-/// Of `wanted` connections as many as there are descriptors for: each has two, its own and one to the
-/// application.
-pub(crate) fn affordable(wanted: usize) -> usize {
-    affordable_with(wanted, getrlimit(Resource::Nofile).current)
+/// How many connections there may be for one that comes in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rooms {
+    /// Its own, and one to the application.
+    Two,
+    /// One to a next tier as well.
+    Three,
 }
 
-fn affordable_with(wanted: usize, descriptors: Option<u64>) -> usize {
+/// Of `wanted` connections as many as there are descriptors for.
+pub(crate) fn affordable(wanted: usize, rooms: Rooms) -> usize {
+    affordable_with(wanted, rooms, getrlimit(Resource::Nofile).current)
+}
+
+fn affordable_with(wanted: usize, rooms: Rooms, descriptors: Option<u64>) -> usize {
     // Without a limit there is one all the same, and a far one.
     let Some(descriptors) = descriptors else { return wanted };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     // Where there are few, the other half of them must do for all else.
     let others = limits::OTHER_DESCRIPTORS.min(descriptors / 2);
-    wanted.min(descriptors.saturating_sub(others) / 2).max(1)
+    let rooms = match rooms {
+        Rooms::Two => 2,
+        Rooms::Three => 3,
+    };
+    wanted.min(descriptors.saturating_sub(others) / rooms).max(1)
 }
 
 #[cfg(test)]
@@ -54,9 +66,11 @@ mod tests {
         for (descriptors, possible) in
             [(None, 10_000), (Some(1 << 20), 10_000), (Some(1024), 256), (Some(4), 1), (Some(0), 1)]
         {
-            assert_eq!(affordable_with(10_000, descriptors), possible, "{descriptors:?}");
+            let affordable = affordable_with(10_000, Rooms::Two, descriptors);
+            assert_eq!(affordable, possible, "{descriptors:?}");
         }
-        assert_eq!(affordable_with(100, Some(1024)), 100);
-        assert_eq!(affordable_with(usize::MAX, Some(10_048)), 4_000);
+        assert_eq!(affordable_with(100, Rooms::Two, Some(1024)), 100);
+        assert_eq!(affordable_with(usize::MAX, Rooms::Two, Some(10_048)), 4_000);
+        assert_eq!(affordable_with(usize::MAX, Rooms::Three, Some(8_048)), 2_000);
     }
 }

@@ -58,6 +58,9 @@ pub(crate) const POOL_SIZE: usize = 512;
 /// 100, without memory of their own.
 pub(crate) const HEAD_BYTES: usize = 64 * 1024;
 
+/// Where all connections to next tiers are taken, how long a request waits for one.
+pub(crate) const UPSTREAM_ROOM: Duration = Duration::from_secs(3);
+
 /// The next tier, over a network: to connect, and from there to the end of the handshake.
 pub(crate) const UPSTREAM_CONNECT: Duration = Duration::from_secs(3);
 

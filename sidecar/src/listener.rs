@@ -16,7 +16,7 @@ use crate::dial::{Application, Home, Http1};
 use crate::drain::Phases;
 use crate::generation::{Generation, Keeper};
 use crate::limits::Bounds;
-use crate::shares::Shares;
+use crate::shares::PerClient;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 use crate::telemetry::refusals::RefusalGate;
@@ -38,14 +38,17 @@ pub(crate) struct Process {
     pub(crate) background: TaskTracker,
     pub(crate) max_connections: usize,
     pub(crate) bounds: Bounds,
-    /// What each client address has of them, where that is bounded.
-    pub(crate) shares: Option<Shares>,
+    /// What each client address has of all this, where that is bounded.
+    pub(crate) per_client: Option<PerClient>,
     /// One permit a connection, over all listeners.
     pub(crate) room: Arc<Semaphore>,
     /// One permit a connection that is turned away and looked after for a moment.
     pub(crate) strangers: Semaphore,
     /// One permit a connection to an application, over all listeners.
     pub(crate) application_room: Arc<Semaphore>,
+    /// One permit a connection to a next tier, over all listeners. It is another room: an application that
+    /// has to ask the next tier before it answers must not wait for itself.
+    pub(crate) upstream_room: Arc<Semaphore>,
 }
 
 /// A process for tests of other rooms, without a listener.
@@ -64,10 +67,11 @@ pub(crate) fn test_process() -> Process {
         background: TaskTracker::new(),
         max_connections: 10,
         bounds: Bounds::default(),
-        shares: None,
+        per_client: None,
         room: Arc::new(Semaphore::new(10)),
         strangers: Semaphore::new(10),
         application_room: Arc::new(Semaphore::new(10)),
+        upstream_room: Arc::new(Semaphore::new(10)),
     }
 }
 

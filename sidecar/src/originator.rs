@@ -34,9 +34,9 @@ impl Originator {
         let OriginatePlan { listen: _, target, client: _, roots: _, names: _, asked } = plan;
         let name = address.port().to_string();
         let metrics = Arc::new(process.metrics.of_listener(&name));
-        let tracker = process.background.clone();
+        let around = (process.background.clone(), Arc::clone(&process.upstream_room));
         let text = target.to_string();
-        let upstream = Upstream::new(target, asked, generation, tracker, Arc::clone(&metrics));
+        let upstream = Upstream::new(target, asked, generation, around, Arc::clone(&metrics));
         let upstream = Arc::new(upstream);
         Self { name, address, target: text, upstream, metrics, ledger: Ledger::default() }
     }

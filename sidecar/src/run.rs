@@ -22,7 +22,7 @@ use crate::door::{self, Door};
 use crate::drain::{self, Phases, Signals};
 use crate::generation::Keeper;
 use crate::generation::outward::OutwardKeeper;
-use crate::hardening;
+use crate::hardening::{self, Rooms};
 use crate::keylog::{self, KeyTap};
 use crate::limits;
 use crate::listener::{Process, Terminator};
@@ -31,7 +31,7 @@ use crate::originator::Originator;
 use crate::probe::Probes;
 use crate::redirect;
 use crate::reload::{self, Followed, Kept, Reloader};
-use crate::shares::Shares;
+use crate::shares::PerClient;
 use crate::status::{self, Status};
 use crate::systemd::{Passed, Systemd};
 use crate::telemetry::clock;
@@ -115,6 +115,9 @@ pub fn run(settings: &Settings) -> Exit {
     if let Some(Confined { landlock, seccomp }) = confined {
         log.info("confined").display("landlock", landlock).display("seccomp", seccomp).write();
     }
+    if let Some(oddity) = plan.drain.oddity() {
+        log.warn("the end will be abrupt").text("reason", &oddity).write();
+    }
     let tap = (plan.key_log == KeyLog::OnDemand).then(Arc::<KeyTap>::default);
     let loaded =
         load(&plan, tap.as_ref(), |listener, trouble| reload::tell(&log, Some(listener), trouble));
@@ -179,6 +182,9 @@ fn check(plan: &Plan) -> Exit {
             println!("  help: {help}");
         }
     });
+    if let Some(oddity) = plan.drain.oddity() {
+        println!("warning: {oddity}");
+    }
     match checked {
         Ok(loaded) => {
             let count = loaded.terminate.len() + loaded.originate.len();
@@ -207,7 +213,9 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
     let runtime = runtime().map_err(failed("the runtime cannot be started"))?;
     let _context = runtime.enter();
     let signals = Signals::new().map_err(failed("signals cannot be heard"))?;
-    let max_connections = hardening::affordable(plan.max_connections).min(Semaphore::MAX_PERMITS);
+    let rooms = if plan.originate.is_empty() { Rooms::Two } else { Rooms::Three };
+    let max_connections =
+        hardening::affordable(plan.max_connections, rooms).min(Semaphore::MAX_PERMITS);
     if max_connections < plan.max_connections {
         log.warn("the system gives too few descriptors for as many connections as are allowed")
             .number("allowed", u64::try_from(plan.max_connections).unwrap_or(u64::MAX))
@@ -225,10 +233,11 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
         background: TaskTracker::new(),
         max_connections,
         bounds: plan.bounds,
-        shares: plan.bounds.per_client.map(Shares::new),
+        per_client: plan.bounds.per_client.map(PerClient::new),
         room: Arc::new(Semaphore::new(max_connections)),
         strangers: Semaphore::new(limits::STRANGERS),
         application_room: Arc::new(Semaphore::new(max_connections)),
+        upstream_room: Arc::new(Semaphore::new(max_connections)),
     });
     let Served { loaded, systemd, tap } = served;
     let bound =

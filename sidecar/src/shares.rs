@@ -1,10 +1,30 @@
-//! How many connections an address has, where it may have so many and no more.
+//! How many connections and requests an address has, where it may have so many and no more.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many connections each address has. IPv6 addresses count one by one: the pods of a node share
+use crate::limits;
+
+/// What the clients behind an address may have.
+#[derive(Clone, Debug)]
+pub(crate) struct PerClient {
+    /// Connections, and each WebSocket that came over HTTP/2: over HTTP/1.1 it had been one.
+    pub(crate) connections: Shares,
+    /// Requests of HTTP/2 that hold a connection to the application: what as many connections of
+    /// HTTP/1.1 could have, or one of HTTP/2.
+    pub(crate) requests: Shares,
+}
+
+impl PerClient {
+    /// For so many connections of an address.
+    pub(crate) fn new(most: usize) -> Self {
+        let streams = usize::try_from(limits::H2_STREAMS).unwrap_or(usize::MAX);
+        Self { connections: Shares::new(most), requests: Shares::new(most.max(streams)) }
+    }
+}
+
+/// How many of a thing each address has. IPv6 addresses count one by one: the pods of a node share
 /// its /64 with the kubelet.
 #[derive(Clone, Debug)]
 pub(crate) struct Shares {
@@ -17,7 +37,7 @@ impl Shares {
         Self { most, taken: Arc::default() }
     }
 
-    /// One connection of `peer`, unless it has as many as it may.
+    /// One more for `peer`, unless it has as many as it may.
     pub(crate) fn take(&self, peer: IpAddr) -> Option<Share> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(peer).or_default();
@@ -29,7 +49,7 @@ impl Shares {
     }
 }
 
-/// A connection's part of its address's share, given back however the connection ends.
+/// One part of an address's share, given back however what has it ends.
 #[derive(Debug)]
 pub(crate) struct Share {
     of: Shares,

@@ -14,7 +14,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
-use super::rows::{ALLOWED, Chain, EKUS, KEYS, LISTS, Lists, Revoked, Row, San};
+use super::rows::{ALLOWED, Chain, EKUS, KEYS, LISTS, Lists, Pinned, Revoked, Row, San};
 
 /// One client of the table.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct Cast {
     server: Issued,
     issuers: [Authority; ISSUERS],
     pub(crate) clients: Vec<Client>,
+    /// Which of them may come in.
+    allowed: String,
     /// The port of each listener.
     pub(crate) ports: Vec<u16>,
     status: u16,
@@ -57,18 +59,25 @@ impl Cast {
         let issuers =
             [root, common, revoked, lower, lower_revoked, for_servers, expired, other, impostor];
         let server = pki.authority("web-ca").leaf().dns(HOST).issue();
-        let keys: Vec<(Issued, Arc<dyn SigningKey>)> = KEYS
-            .iter()
-            .map(|kind| issuers[0].leaf().key(*kind).issue())
-            .map(|issued| (signing(&issued), issued))
-            .map(|(signing, issued)| (issued, signing))
-            .collect();
+        let keys = || -> Vec<(Issued, Arc<dyn SigningKey>)> {
+            let keys = KEYS.iter().map(|kind| issuers[0].leaf().key(*kind).issue());
+            keys.map(|issued| (signing(&issued), issued))
+                .map(|(signing, issued)| (issued, signing))
+                .collect()
+        };
+        let (keys, pinned) = (keys(), keys());
+        let mut allowed = vec![ALLOWED.to_owned()];
+        allowed.extend(pinned.iter().map(|(key, _)| format!("spki:{}", key.key_fingerprint())));
         let stranger = pki.authority("stranger");
-        let clients = rows
+        let clients: Vec<Client> = rows
             .into_iter()
             .map(|row| {
-                let (key, signing) = &keys[row.key()];
+                let is_pinned = row.who().pinned == Pinned::Key;
+                let (key, signing) = &(if is_pinned { &pinned } else { &keys })[row.key()];
                 let issued = issue(row, &issuers[issuer(row)], key);
+                if row.who().pinned == Pinned::Certificate {
+                    allowed.push(format!("sha256:{}", issued.fingerprint()));
+                }
                 let chain = arrange(row.chain(), &issued, issuers[0].der(), stranger.der());
                 Client {
                     row,
@@ -82,7 +91,8 @@ impl Cast {
             .collect();
         let mut ports = free_ports(EKUS.len() * LISTS.len() + 2);
         let (status, app) = (ports.remove(0), ports.remove(0));
-        Self { pki, server, issuers, clients, ports, status, app }
+        let allowed = allowed.join(",");
+        Self { pki, server, issuers, clients, allowed, ports, status, app }
     }
 
     /// The root of the sidecar's own certificate.
@@ -123,7 +133,7 @@ impl Cast {
             "lasthop.dev/inject": "true",
             "lasthop.dev/tls-secret": "web-tls",
             "lasthop.dev/client-ca-secret": "clients-ca",
-            "lasthop.dev/allowed-clients": ALLOWED,
+            "lasthop.dev/allowed-clients": self.allowed,
             "lasthop.dev/ports": listeners.join(","),
             "lasthop.dev/status-port": self.status.to_string(),
         });

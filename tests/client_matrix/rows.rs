@@ -112,19 +112,35 @@ pub(crate) enum San {
 pub(crate) struct Who {
     pub(crate) common_name: &'static str,
     pub(crate) names: &'static [San],
+    /// What of it is allowed besides its names.
+    pub(crate) pinned: Pinned,
     pub(crate) is_allowed: bool,
 }
 
-const fn who(common_name: &'static str, names: &'static [San], is_allowed: bool) -> Who {
-    Who { common_name, names, is_allowed }
+/// What is allowed of a certificate that has no allowed name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pinned {
+    Nothing,
+    /// `sha256:` of the certificate; all others with its key, and there are many, stay out.
+    Certificate,
+    /// `spki:` of its key, which no other row has.
+    Key,
 }
 
-/// What the sidecar of the table allows.
+const fn who(common_name: &'static str, names: &'static [San], is_allowed: bool) -> Who {
+    Who { common_name, names, pinned: Pinned::Nothing, is_allowed }
+}
+
+const fn pinned(pinned: Pinned) -> Who {
+    Who { common_name: "leaf", names: &[San::Dns("pinned.example")], pinned, is_allowed: true }
+}
+
+/// The names that the sidecar of the table allows.
 pub(crate) const ALLOWED: &str = "dns:a.example,dns:*.a.example,dns:*.w.example,\
      uri:spiffe://x/ns/y,ip:10.0.0.1,email:me@a.example,cn:old";
 
 /// By the rules of `lasthop.dev/allowed-clients`.
-pub(crate) const NAMES: [Who; 17] = [
+pub(crate) const NAMES: [Who; 20] = [
     who("leaf", &[San::Dns("a.example")], true),
     who("leaf", &[San::Dns("A.EXAMPLE")], true),
     who("leaf", &[San::Dns("x.a.example")], true),
@@ -142,6 +158,9 @@ pub(crate) const NAMES: [Who; 17] = [
     who("old", &[], true),
     who("a.example", &[], false),                // a CN is no DNS name
     who("old", &[San::Dns("b.example")], false), // who has names is not known by the CN
+    pinned(Pinned::Certificate),
+    pinned(Pinned::Key),
+    who("leaf", &[San::Dns("pinned.example")], false), // the name is not what was pinned
 ];
 
 /// When a certificate is valid, in days from now.
@@ -243,11 +262,12 @@ impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} {:?} {:?} {:?} {:?} revoked {:?}, client-eku {}, lists {:?}",
+            "{:?} {:?} {:?} {:?} pinned {:?} {:?} revoked {:?}, client-eku {}, lists {:?}",
             KEYS[self.key()],
             self.chain(),
             self.usages(),
             self.who().names,
+            self.who().pinned,
             self.time(),
             self.revoked(),
             self.eku().word(),

@@ -14,7 +14,7 @@ use crate::skip;
 static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
 
 /// The program with this name, the last word of its package: `h2spec`, `client` and `server` of
-/// gRPC's interoperability tests, or `h2websocket`. [`None`]: there is no Go to build it with, and the calling test was
+/// gRPC's interoperability tests, `h2websocket` or `websocket`. [`None`]: there is no Go to build it with, and the calling test was
 /// noted as skipped.
 #[track_caller]
 pub fn program(name: &str) -> Option<PathBuf> {
@@ -64,6 +64,7 @@ fn folder() -> PathBuf {
     include_str!("../suites/go.mod").hash(&mut versions);
     include_str!("../suites/go.sum").hash(&mut versions);
     include_str!("../suites/h2websocket/main.go").hash(&mut versions);
+    include_str!("../suites/websocket/main.go").hash(&mut versions);
     cache().join(format!("suites-{:016x}", versions.finish()))
 }
 

@@ -96,6 +96,20 @@ impl TlsClient {
         self.stream.flush()
     }
 
+    /// Sends as long as the other side takes it: whether it took it all before it closed, or took nothing
+    /// for so long.
+    pub fn press(&mut self, bytes: impl AsRef<[u8]>, patience: Duration) -> bool {
+        let socket = &self.stream.sock;
+        socket.set_write_timeout(Some(patience)).expect("the time is not zero");
+        self.send(bytes).is_ok()
+    }
+
+    /// Sends with new keys from here on (TLS 1.3, RFC 8446, 4.6.3).
+    pub fn update_keys(&mut self) -> io::Result<()> {
+        self.stream.conn.refresh_traffic_keys().map_err(io::Error::other)?;
+        self.stream.flush()
+    }
+
     /// Says that nothing more will be sent (`close_notify`); what the server sends can still be read.
     pub fn finish_sending(&mut self) -> io::Result<()> {
         self.stream.conn.send_close_notify();

@@ -1,9 +1,12 @@
 //! How it starts, follows its Secrets and the next tier, and ends.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use lasthop_tests::at_end::SetAtEnd;
 use lasthop_tests::curl::Curl;
+use lasthop_tests::frames::{self, END_HEADERS, HEADERS};
 use lasthop_tests::outward::{Outward, OutwardSetup};
 use lasthop_tests::pki::Issued;
 use lasthop_tests::process::{Program, wait_until};
@@ -139,6 +142,31 @@ fn it_listens_on_loopback_whatever_is_asked_of_it() {
         .run();
     assert_eq!(wide.code(), 64, "{wide}");
     assert!(wide.stderr.contains("loopback only; write `127.0.0.1:9001`"), "{wide}");
+}
+
+#[test]
+fn connections_to_the_next_tier_are_bounded() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let tier = scene.tier(&scene.server()).start();
+    let mut outward = scene.outward("https", tier.tls).option("--max-connections", "2").start();
+    // One of an earlier request lies idle, and makes room.
+    outward.get(TIER, "/headers").http1().run().expect(200);
+    let mut stream = TcpStream::connect(outward.listen).unwrap();
+    let asked = frames::connect("websocket", TIER, "/ws");
+    let ask = |stream| frames::frame(HEADERS, END_HEADERS, stream, &asked);
+    stream.write_all(&[frames::preface(), ask(1), ask(3), ask(5)].concat()).unwrap();
+    let line = outward.expect_failure("LH567");
+    assert_eq!(line["reason"], "too_many_connections", "{line}");
+    let answered =
+        |status: u16| move |line: &Value| line["path"] == "/ws" && line["status"] == status;
+    outward.process.wait_for_log(answered(503));
+    drop(stream);
+    let ended = |it: &Outward| it.process.log().iter().filter(|it| answered(200)(it)).count();
+    wait_until("the others ended", || ended(&outward) == 2);
+    outward.get(TIER, "/headers").run().expect(200);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Frames and requests that cost their sender nothing.
 
-use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -13,24 +12,13 @@ use lasthop_tests::sidecar::{HOST, Sidecar};
 use lasthop_tests::skip;
 use lasthop_tests::tls::TlsClient;
 
-use super::{Scene, answered, gets, made};
+use super::{Scene, answered, gets, made, memory, serves};
 
 /// CANCEL (RFC 9113, 7).
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 fn resets(streams: impl Iterator<Item = u32>) -> Vec<u8> {
     streams.flat_map(|stream| frame(RST_STREAM, 0, stream, &CANCEL)).collect()
-}
-
-/// KiB of memory that the sidecar has.
-fn memory(sidecar: &Sidecar) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", sidecar.process.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-fn serves(sidecar: &Sidecar) {
-    sidecar.get("/status/204").run().expect(204);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What nobody can make of the sidecar: more connections to the application than there may be, more
 //! memory or work than a connection should cost.
 
+use std::fs;
 use std::net::SocketAddr;
 
 use lasthop_tests::frames::{self, END_HEADERS, END_STREAM, HEADERS};
@@ -8,6 +9,7 @@ use lasthop_tests::pki::Pki;
 use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
 
 mod application;
+mod floods;
 mod hostile;
 
 struct Scene {
@@ -37,6 +39,17 @@ fn answered(sidecar: &Sidecar, status: u16) -> usize {
     let status = format!("\"status\":{status},");
     let is_it = |line: &&String| line.contains("\"request\"") && line.contains(&status);
     sidecar.process.lines().iter().filter(is_it).count()
+}
+
+/// KiB of memory that the sidecar has.
+fn memory(sidecar: &Sidecar) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", sidecar.process.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn serves(sidecar: &Sidecar) {
+    sidecar.get("/status/204").run().expect(204);
 }
 
 fn made(sidecar: &Sidecar) -> f64 {

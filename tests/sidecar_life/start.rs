@@ -102,6 +102,12 @@ fn check_config_says_what_is_wrong_and_serves_nothing() {
     let finished = good.flag("--check-config").run();
     assert_eq!(finished.code(), 0, "{finished}");
     assert!(finished.stdout.starts_with("good"), "{finished}");
+    for (delay, timeout, is_told) in [("2", "2", true), ("3", "2", true), ("0", "0", false)] {
+        let setup = Sidecar::with_delay(scene.app.address(), delay).serving(&scene.server());
+        let finished = setup.option("--drain-timeout", timeout).flag("--check-config").run();
+        assert_eq!(finished.code(), 0, "{finished}");
+        assert_eq!(finished.stdout.contains("leaves nothing"), is_told, "{finished}");
+    }
     let expired = scene.pki.authority("server-ca").leaf().dns(HOST).expired().issue();
     let finished = scene.setup().serving(&expired).flag("--check-config").run();
     assert!(finished.stdout.contains("[LH123]"), "{finished}");

@@ -7,9 +7,13 @@ tool (
 	google.golang.org/grpc/interop/client
 	google.golang.org/grpc/interop/server
 	lasthop.dev/tests/suites/h2websocket
+	lasthop.dev/tests/suites/websocket
 )
 
-require golang.org/x/net v0.41.0
+require (
+	github.com/gorilla/websocket v1.5.3
+	golang.org/x/net v0.41.0
+)
 
 require (
 	cel.dev/expr v0.24.0 // indirect

@@ -65,8 +65,9 @@ EXAMPLES
     curl -H 'Host: db.example.com' http://127.0.0.1:9001/
 
   The next tier by an address, asked for one name and known by another:
-    lasthop-sidecar --listen 127.0.0.1:9002 --upstream tls://10.0.0.7:5432 --upstream-ca-secret db-ca \\
-      --upstream-sni db.example.com --upstream-server-names uri:spiffe://example.com/db
+    lasthop-sidecar --listen 127.0.0.1:9002 --upstream tls://10.0.0.7:5432 \\
+      --upstream-ca-secret db-ca --upstream-sni db.example.com \\
+      --upstream-server-names uri:spiffe://example.com/db
 
   Is this configuration good, and are its Secrets?
     lasthop-sidecar --config sidecar.json --secrets-root ./secrets --check-config

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use lasthop_contract::sidecar_config::Upstream as Target;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -47,6 +48,8 @@ pub(crate) struct Upstream {
     generation: ArcSwap<Outward>,
     current: Current,
     addresses: Addresses,
+    /// One permit a connection, over all listeners.
+    room: Arc<Semaphore>,
     tracker: TaskTracker,
     metrics: Arc<ListenerMetrics>,
 }
@@ -74,7 +77,7 @@ impl Upstream {
         target: Target,
         asked: ServerName<'static>,
         generation: Outward,
-        tracker: TaskTracker,
+        (tracker, room): (TaskTracker, Arc<Semaphore>),
         metrics: Arc<ListenerMetrics>,
     ) -> Self {
         let addresses = Addresses::new(target.host(), target.port());
@@ -82,7 +85,7 @@ impl Upstream {
         current.set(generation.serial);
         let generation = ArcSwap::from_pointee(generation);
         let authority = target.authority();
-        Self { target, authority, asked, generation, current, addresses, tracker, metrics }
+        Self { target, authority, asked, generation, current, addresses, room, tracker, metrics }
     }
 
     /// Host and port as a request names them that names none.
@@ -126,6 +129,8 @@ impl Upstream {
                     let loan = Loan::new(&endpoint, self.made(&secured, &generation));
                     return Ok((secured.stream, loan));
                 }
+                // There is no more room for another address.
+                Err(Failure::Full) => return Err(Failure::Full),
                 Err(failure) => round.failed(&endpoint, failure),
             }
         }
@@ -143,6 +148,8 @@ impl Upstream {
         while let Some(endpoint) = round.next(&self.addresses) {
             match self.ready(&endpoint, need, teller).await {
                 Ok(ready) => return Ok(ready),
+                // There is no more room for another address.
+                Err(Failure::Full) => return Err(Failure::Full),
                 Err(failure) => round.failed(&endpoint, failure),
             }
         }
@@ -225,9 +232,13 @@ impl Upstream {
         need: Need,
         teller: &Teller<'_>,
     ) -> Result<Secured, Failure> {
+        let place = self.place().await.inspect_err(|failure| {
+            endpoint.missed(failure, Instant::now());
+            teller.tell(failure, None);
+        })?;
         let start = Instant::now();
         let connected = async {
-            let stream = tcp(endpoint.address).await?;
+            let stream = (tcp(endpoint.address).await?, place);
             let tls = match need {
                 Need::Any => &generation.tls,
                 Need::Http1 => &generation.http1,
@@ -250,6 +261,19 @@ impl Upstream {
                 Err(failure)
             }
         }
+    }
+
+    /// A place for a new connection; idle ones make room where there is none.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let room = Arc::clone(&self.room);
+        if let Ok(place) = Arc::clone(&room).try_acquire_owned() {
+            return Ok(place);
+        }
+        for endpoint in self.addresses.endpoints() {
+            endpoint.tidy();
+        }
+        let place = timeout(limits::UPSTREAM_ROOM, room.acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or(Failure::Full)
     }
 
     fn made(&self, secured: &Secured, generation: &Outward) -> Made {

@@ -15,7 +15,6 @@ use lasthop_contract::problem::Code;
 use super::headers;
 use super::hop::Hop;
 use super::record::Telling;
-use crate::telemetry::refusals::Verdict;
 
 /// The word of a request that is refused, in log and metric.
 const NOT_EXEMPT: &str = "not_exempt";
@@ -35,26 +34,8 @@ pub(super) fn judge(hop: &Hop, parts: &Parts, incoming: &Incoming) -> Judgement 
         None => "it has a body",
         Some(objection) => objection,
     };
-    let code = Code(513).to_string();
-    hop.terminator.metrics.refused_request(&code, NOT_EXEMPT);
-    let kind = format!("{}:{code}", hop.terminator.name);
-    let verdict = hop.near.process.refusals.ask(&kind, std::time::Instant::now());
-    let Verdict::Write { suppressed } = verdict else {
-        return Judgement::Refused(Telling::Counted);
-    };
-    hop.near
-        .process
-        .log
-        .warn("refused")
-        .fields(&hop.near.fields)
-        .text("code", &code)
-        .text("reason", NOT_EXEMPT)
-        .text("detail", &format!("the client has no certificate, and {exempt}"))
-        .foreign("method", parts.method.as_str())
-        .foreign("path", parts.uri.path())
-        .number("suppressed", suppressed)
-        .write();
-    Judgement::Refused(Telling::Each)
+    let detail = format!("the client has no certificate, and {exempt}");
+    Judgement::Refused(hop.refuse((Code(513), NOT_EXEMPT), &detail, parts))
 }
 
 /// Headers by which frameworks take another path or method than the request line's, as applications

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use lasthop_contract::exempt_paths::ExemptPaths;
-use lasthop_contract::sidecar_config::IdentityHeader;
+use lasthop_contract::problem::Code;
+use lasthop_contract::sidecar_config::{IdentityHeader, Protocol};
 use lasthop_contract::text::hex;
 use lasthop_contract::trusted_proxies::Trust;
 use tokio::net::TcpStream;
@@ -14,11 +16,15 @@ use tokio_rustls::server::TlsStream;
 use super::headers::Forwarded;
 use super::identity;
 use super::near::{Beginning, Near, Side};
-use crate::admit::Admitted;
+use super::record::Telling;
+use super::websocket::Websocket;
+use crate::admit::{Admitted, Alpn};
 use crate::limits;
 use crate::listener::{Process, Terminator};
+use crate::shares::Share;
 use crate::standing::Standing;
 use crate::telemetry::log::Fields;
+use crate::telemetry::refusals::Verdict;
 
 /// A client's connection, as its requests see it.
 #[derive(Debug)]
@@ -33,6 +39,10 @@ pub(crate) struct Hop {
     pub(crate) told: Vec<(HeaderName, HeaderValue)>,
     pub(super) forwarded: Forwarded,
 }
+
+/// The client of a request has as much of the application as it may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Crowded;
 
 /// What the client may ask for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,6 +102,44 @@ impl Hop {
         let peer = origin.ends.source.ip();
         let hop = Self { near, terminator, peer, trust, sni, access, told, forwarded };
         (hop, stream)
+    }
+
+    /// The part of a request of HTTP/2 in what its client may have of the application, where that is
+    /// bounded: the connections of a client of HTTP/1.1 are counted themselves.
+    ///
+    /// # Errors
+    /// Its client has as much as it may.
+    pub(super) fn share(&self, websocket: Option<&Websocket>) -> Result<Option<Share>, Crowded> {
+        let Some(per_client) = self.near.process.per_client.as_ref() else { return Ok(None) };
+        let shares = match (self.near.protocol, websocket, self.terminator.protocol) {
+            (Alpn::H2, Some(_), _) => &per_client.connections,
+            (Alpn::H2, None, Protocol::Http) => &per_client.requests,
+            _ => return Ok(None),
+        };
+        shares.take(self.peer).map(Some).ok_or(Crowded)
+    }
+
+    /// Takes down that a request is refused; whether it has a line of its own beside that.
+    pub(super) fn refuse(
+        &self,
+        (code, word): (Code, &'static str),
+        detail: &str,
+        parts: &Parts,
+    ) -> Telling {
+        let (code, near) = (code.to_string(), &self.near);
+        self.terminator.metrics.refused_request(&code, word);
+        let kind = format!("{}:{code}", self.terminator.name);
+        let verdict = near.process.refusals.ask(&kind, std::time::Instant::now());
+        let Verdict::Write { suppressed } = verdict else { return Telling::Counted };
+        let line = near.process.log.warn("refused").fields(&near.fields);
+        line.text("code", &code)
+            .text("reason", word)
+            .text("detail", detail)
+            .foreign("method", parts.method.as_str())
+            .foreign("path", parts.uri.path())
+            .number("suppressed", suppressed)
+            .write();
+        Telling::Each
     }
 
     /// The only paths that the client may ask for, unless it may ask for all.

@@ -11,6 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lasthop_contract::problem::Code;
 use lasthop_contract::sidecar_config::Protocol;
 
 use super::body::{RequestBody, ResponseBody};
@@ -22,7 +23,7 @@ use super::expect::Gate;
 use super::headers::{self, Asked, Origin};
 use super::hop::Hop;
 use super::meaning;
-use super::near::{Near, Side};
+use super::near::Near;
 use super::record::{Record, Telling};
 use super::upgrade;
 use super::watched::Watched;
@@ -32,6 +33,7 @@ use crate::admit::{Admitted, Alpn};
 use crate::host::{self, Said};
 use crate::limits;
 use crate::listener::{Process, Terminator};
+use crate::shares::Share;
 use crate::telemetry::metrics::Closed;
 
 /// Serves the requests of `admitted` until one of the two ends it.
@@ -84,10 +86,8 @@ pub(super) fn h1() -> http1::Builder {
 
 pub(super) fn h2(near: &Near) -> http2::Builder<TrackedExecutor> {
     let mut builder = http2::Builder::new(TrackedExecutor(near.tracker().clone()));
-    if near.side == Side::Terminate {
-        builder.enable_connect_protocol();
-    }
     builder
+        .enable_connect_protocol()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::H2_STREAMS)
         .initial_stream_window_size(limits::H2_STREAM_WINDOW)
@@ -105,7 +105,7 @@ pub(super) fn h2(near: &Near) -> http2::Builder<TrackedExecutor> {
 async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseBody> {
     let (mut parts, incoming) = request.into_parts();
     let mut record = Box::new(Record::new(&hop.near, &parts));
-    let asked = match prepare(&hop, &mut parts, &incoming) {
+    let mut asked = match prepare(&hop, &mut parts, &incoming) {
         Ok(asked) => asked,
         Err(bad) => {
             record.telling(bad.telling);
@@ -117,6 +117,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
             return response;
         }
     };
+    record.hold(asked.share.take());
     let websocket = asked.websocket;
     let client = websocket.is_some().then(|| parts.extensions.remove::<OnUpgrade>()).flatten();
     parts.extensions.clear();
@@ -138,23 +139,24 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     let request = Request::from_parts(parts, body);
     let meter = Arc::clone(record.meter());
     let answered = exchange::exchange(&hop.terminator, request, &meter, keeper.clone()).await;
-    let Answer { response, lease } = match answered {
+    let answer = match answered {
         Ok(answer) => answer,
         Err(failure) => return failed(&hop, &failure, record),
     };
     if let Some(keeper) = &keeper {
         keeper.answered();
     }
-    match websocket::verdict(websocket.as_ref(), &response) {
+    match websocket::verdict(websocket.as_ref(), &answer.response) {
         Verdict::Answer => {}
         Verdict::Nonsense => return failed(&hop, &Failure::Nonsense, record),
         Verdict::Tunnel => {
-            return match client {
-                Some(client) => upgrade::tunnel(client, response, lease, record, &hop.near),
+            return match client.zip(websocket.as_ref()) {
+                Some(asked) => upgrade::tunnel(asked, answer, record, &hop.near),
                 None => failed(&hop, &Failure::Nonsense, record),
             };
         }
     }
+    let Answer { response, lease } = answer;
     // Nobody asked for another coding (RFC 9112, 7.4), and the client would not learn of it.
     if meaning::is_coded(response.headers()) {
         return failed(&hop, &Failure::Nonsense, record);
@@ -188,6 +190,7 @@ pub(super) fn passed_on(
 struct Prepared {
     websocket: Option<Websocket>,
     has_no_body: bool,
+    share: Option<Share>,
 }
 
 /// A request that is not passed on.
@@ -200,6 +203,8 @@ struct Bad {
 /// Makes the head of a request the one that the application reads.
 fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared, Bad> {
     let bad = |status, text| Bad { status, text, telling: Telling::Each };
+    // What it says changes on the way.
+    let version = parts.version;
     match exempt::judge(hop, parts, incoming) {
         Judgement::Admitted => {}
         Judgement::Refused(telling) => {
@@ -216,7 +221,7 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
     }
     let host = match host::of(parts) {
         Said::Host(host) => host,
-        Said::Nothing if parts.version == Version::HTTP_10 => {
+        Said::Nothing if version == Version::HTTP_10 => {
             hop.sni.clone().unwrap_or_else(|| hop.terminator.address.to_string())
         }
         Said::Nothing => {
@@ -245,14 +250,28 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
         .map_err(|text| bad(StatusCode::BAD_REQUEST, text))?;
     let upgraded = asked.websocket
         && hop.near.protocol == Alpn::Http1
-        && hop.terminator.protocol == Protocol::Http
         && parts.method == Method::GET
         // RFC 9110, 7.8.
-        && parts.version != Version::HTTP_10;
-    let websocket = extended.or_else(|| upgraded.then_some(Websocket::Upgrade));
+        && version != Version::HTTP_10;
+    let websocket = match hop.terminator.protocol {
+        _ if !upgraded => extended,
+        Protocol::H2c if has_no_body => {
+            Some(Websocket::opened(&parts.headers).map_err(|(status, text)| bad(status, text))?)
+        }
+        Protocol::H2c => None,
+        Protocol::Http | Protocol::Tcp => Some(Websocket::Upgrade),
+    };
+    let share = hop.share(websocket.as_ref()).map_err(|_crowded| crowded(hop, parts))?;
     let asked = Asked { websocket: websocket.is_some(), ..asked };
     ask(parts, asked, hop.terminator.protocol);
-    Ok(Prepared { websocket, has_no_body })
+    Ok(Prepared { websocket, has_no_body, share })
+}
+
+/// The answer to a request whose client has as many as it may.
+fn crowded(hop: &Hop, parts: &Parts) -> Bad {
+    let text = "there are as many requests and WebSockets of this client as there may be";
+    let telling = hop.refuse((Code(532), "too_many_of_client"), text, parts);
+    Bad { status: StatusCode::SERVICE_UNAVAILABLE, text, telling }
 }
 
 /// Asks the application for what the client asked this hop for.

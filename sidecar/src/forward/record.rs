@@ -12,6 +12,7 @@ use super::near::Near;
 use super::turns::Turn;
 use crate::admit::Alpn;
 use crate::limits;
+use crate::shares::Share;
 
 /// One request, from its head to the last byte of its answer.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Record {
     error: Option<&'static str>,
     outcome: Outcome,
     telling: Telling,
+    /// Its part of what its client may have.
+    share: Option<Share>,
 }
 
 /// Whether a request has a line of its own in the log.
@@ -102,12 +105,18 @@ impl Record {
             error: None,
             outcome: Outcome::CutShort,
             telling: Telling::Each,
+            share: None,
         }
     }
 
     /// Whether it is written down.
     pub(super) fn telling(&mut self, telling: Telling) {
         self.telling = telling;
+    }
+
+    /// Keeps `share` as long as the request, or the tunnel that it becomes, has the application.
+    pub(super) fn hold(&mut self, share: Option<Share>) {
+        self.share = share;
     }
 
     pub(super) fn meter(&self) -> &Arc<Meter> {

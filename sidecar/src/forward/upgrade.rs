@@ -5,17 +5,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::time::timeout;
 
 use super::body::{Lease, ResponseBody};
+use super::exchange::Answer;
 use super::near::Near;
 use super::record::{Meter, Record};
+use super::websocket::Websocket;
 use crate::admit::Alpn;
 use crate::limits;
 
@@ -24,17 +25,18 @@ const BUFFER: usize = 8 * 1024;
 
 /// Passes on that the application agreed, and then whatever the two say to each other.
 pub(super) fn tunnel(
-    client: OnUpgrade,
-    mut response: Response<Incoming>,
-    lease: Option<Lease>,
+    (client, websocket): (OnUpgrade, &Websocket),
+    answer: Answer,
     mut record: Box<Record>,
     near: &Arc<Near>,
 ) -> Response<ResponseBody> {
+    let Answer { mut response, lease } = answer;
     // The connection is the tunnel's now, it never goes back to the pool.
     let home = lease.map(Lease::leave);
     let application = hyper::upgrade::on(&mut response);
     let (mut parts, _no_body) = response.into_parts();
     super::headers::to_client(&mut parts.headers);
+    websocket.agree(&mut parts.headers);
     parts.extensions.clear();
     parts.version = Version::default();
     match near.protocol {
@@ -44,7 +46,6 @@ pub(super) fn tunnel(
             parts.status = StatusCode::SWITCHING_PROTOCOLS;
         }
         Alpn::H2 => {
-            parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
             parts.status = StatusCode::OK;
         }
     }

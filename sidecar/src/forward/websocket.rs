@@ -4,7 +4,10 @@
 use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::header::{
+    CONTENT_LENGTH, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION,
+};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, Version};
 use hyper::ext::Protocol as Named;
@@ -15,6 +18,8 @@ use lasthop_contract::sidecar_config::Protocol;
 pub(super) enum Websocket {
     /// By an upgrade, which is passed on as it is.
     Upgrade,
+    /// By an upgrade, which is answered with `accept`, and the application is asked for a stream.
+    Opened { accept: HeaderValue },
     /// By a stream, and the application is asked for an upgrade with this key.
     Translated { key: String },
     /// By a stream, and the application is asked for one.
@@ -37,8 +42,14 @@ const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const PROTOCOL: &[u8] = b"websocket";
 
+/// The version of the protocol (RFC 6455, 4.1).
+const VERSION: &[u8] = b"13";
+
+/// Bytes of a key, before they are encoded (RFC 6455, 4.1).
+const KEY_BYTES: usize = 16;
+
 impl Websocket {
-    /// What a request of HTTP/2 asks for, if that is a WebSocket, for an application that speaks
+    /// What a request of HTTP/2 asks for, if that is a WebSocket, for a far side that speaks
     /// `protocol`.
     pub(super) fn extended(parts: &Parts, protocol: Protocol) -> Option<Self> {
         let named = parts.extensions.get::<Named>()?;
@@ -51,14 +62,38 @@ impl Websocket {
         if protocol == Protocol::H2c {
             return Some(Self::Stream);
         }
-        let mut nonce = [0; 16];
+        Self::translated()
+    }
+
+    /// What asks a far side of HTTP/1.1 for the WebSocket that the near side wants on a stream.
+    fn translated() -> Option<Self> {
+        let mut nonce = [0; KEY_BYTES];
         // A nonce is no secret, it tells a server of WebSockets from one that answers by rote; but
         // one that is always the same would tell nothing.
         rand::fill(&mut nonce).ok()?;
         Some(Self::Translated { key: STANDARD.encode(nonce) })
     }
 
-    /// Gives the head of a request the form in which the application is asked.
+    /// What a request of HTTP/1.1 asks for that wants an upgrade, for a far side of HTTP/2.
+    ///
+    /// # Errors
+    /// Where it asks in a way in which nobody could agree (RFC 6455, 4.2.1): the status and why.
+    pub(super) fn opened(headers: &HeaderMap) -> Result<Self, (StatusCode, &'static str)> {
+        if only(headers, SEC_WEBSOCKET_VERSION).is_none_or(|it| it.as_bytes() != VERSION) {
+            let text = "the only version of WebSocket is 13";
+            return Err((StatusCode::UPGRADE_REQUIRED, text));
+        }
+        let nonsense = (StatusCode::BAD_REQUEST, "the key of the WebSocket is not 16 bytes");
+        let key =
+            only(headers, SEC_WEBSOCKET_KEY).and_then(|it| it.to_str().ok()).ok_or(nonsense)?;
+        if STANDARD.decode(key).is_ok_and(|it| it.len() == KEY_BYTES) {
+            let accept = HeaderValue::try_from(accept(key)).map_err(|_not_base64| nonsense)?;
+            return Ok(Self::Opened { accept });
+        }
+        Err(nonsense)
+    }
+
+    /// Gives the head of a request the form in which the far side is asked.
     pub(super) fn ask(&self, parts: &mut Parts) {
         match self {
             Self::Upgrade => {}
@@ -73,8 +108,36 @@ impl Websocket {
             Self::Stream => {
                 parts.extensions.insert(Named::from_static("websocket"));
             }
+            Self::Opened { .. } => {
+                parts.method = Method::CONNECT;
+                parts.extensions.insert(Named::from_static("websocket"));
+                parts.headers.remove(SEC_WEBSOCKET_KEY);
+                parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
+            }
         }
     }
+
+    /// Gives the head of an answer that agreed the form in which the near side was to be told.
+    pub(super) fn agree(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Upgrade => {}
+            Self::Translated { .. } | Self::Stream => {
+                headers.remove(SEC_WEBSOCKET_ACCEPT);
+            }
+            Self::Opened { accept } => {
+                // An interim answer has no length (RFC 9110, 8.6).
+                headers.remove(CONTENT_LENGTH);
+                headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
+            }
+        }
+    }
+}
+
+/// The value of a header that is there once.
+fn only(headers: &HeaderMap, name: http::HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_none() { first } else { None }
 }
 
 /// What `response` means to who asked for `websocket`, or for none.
@@ -87,7 +150,7 @@ pub(super) fn verdict<B>(websocket: Option<&Websocket>, response: &Response<B>) 
         None => (false, switches),
         Some(Websocket::Upgrade) => (switches, switches),
         Some(Websocket::Translated { key }) => (switches && is_accepted(key, response), seems),
-        Some(Websocket::Stream) => (status == StatusCode::OK, seems),
+        Some(Websocket::Stream | Websocket::Opened { .. }) => (status == StatusCode::OK, seems),
     };
     match (agrees, seems) {
         (true, _) => Verdict::Tunnel,
@@ -165,12 +228,46 @@ mod tests {
         assert_eq!(parts.method, Method::GET);
         let key = parts.headers[SEC_WEBSOCKET_KEY].to_str().unwrap();
         assert_eq!(one, Websocket::Translated { key: key.to_owned() });
-        assert_eq!(STANDARD.decode(key).unwrap().len(), 16);
+        assert_eq!(STANDARD.decode(key).unwrap().len(), KEY_BYTES);
+    }
+
+    #[test]
+    fn an_application_of_http_2_is_asked_for_a_stream_and_the_client_told_what_it_awaits() {
+        let opened = |key: &[&'static str], version: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(version));
+            for key in key {
+                headers.append(SEC_WEBSOCKET_KEY, HeaderValue::from_static(key));
+            }
+            Websocket::opened(&headers).map_err(|(status, _)| status.as_u16())
+        };
+        let accept = HeaderValue::from_static(ACCEPT);
+        assert_eq!(opened(&[KEY], "13"), Ok(Websocket::Opened { accept: accept.clone() }));
+        for (keys, version, status) in [
+            (&[][..], "13", 400),
+            (&[KEY, KEY], "13", 400),
+            (&["dGhlIHNhbXBsZQ=="], "13", 400),
+            (&["not base64 at all..."], "13", 400),
+            (&[KEY], "8", 426),
+        ] {
+            assert_eq!(opened(keys, version), Err(status), "{keys:?}");
+        }
+        let mut parts = asked(Method::GET, Version::HTTP_11, None);
+        parts.headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static(KEY));
+        let opened = Websocket::Opened { accept: accept.clone() };
+        opened.ask(&mut parts);
+        assert_eq!(parts.method, Method::CONNECT);
+        assert!(parts.extensions.get::<Named>().is_some());
+        assert!(parts.headers.is_empty());
+        let mut headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))]);
+        opened.agree(&mut headers);
+        assert_eq!(headers, HeaderMap::from_iter([(SEC_WEBSOCKET_ACCEPT, accept)]));
     }
 
     #[test]
     fn there_is_a_tunnel_where_the_application_agreed_to_what_it_was_asked() {
         let translated = Websocket::Translated { key: KEY.to_owned() };
+        let opened = Websocket::Opened { accept: HeaderValue::from_static(ACCEPT) };
         for (websocket, response, expected) in [
             (None, answer(101, &[]), Verdict::Nonsense),
             (None, answer(200, &[]), Verdict::Answer),
@@ -188,6 +285,10 @@ mod tests {
             (Some(&Websocket::Stream), answer(201, &[]), Verdict::Nonsense),
             (Some(&Websocket::Stream), answer(101, &[]), Verdict::Nonsense),
             (Some(&Websocket::Stream), answer(404, &[]), Verdict::Answer),
+            (Some(&opened), answer(200, &[]), Verdict::Tunnel),
+            (Some(&opened), answer(101, &[]), Verdict::Nonsense),
+            (Some(&opened), answer(204, &[]), Verdict::Nonsense),
+            (Some(&opened), answer(426, &[]), Verdict::Answer),
         ] {
             assert_eq!(verdict(websocket, &response), expected, "{websocket:?} {response:?}");
         }

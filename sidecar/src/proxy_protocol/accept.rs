@@ -48,10 +48,17 @@ impl fmt::Display for NoHeader {
     }
 }
 
-/// Between whom `stream` is, which `peer` opened at `terminator`.
+/// Whether `peer` is none of the proxies that `terminator` awaits. There is no certificate before TLS:
+/// only the address can be trusted.
+pub(crate) fn is_stranger(peer: SocketAddr, terminator: &Terminator) -> bool {
+    terminator.proxy_protocol.accept != ProxyAccept::Never
+        && terminator.trusted.judge(peer.ip(), None) == Trust::Untrusted
+}
+
+/// Between whom `stream` is, which `peer` opened at `terminator`, and who is no stranger there.
 ///
 /// # Errors
-/// Where a header is wanted, and who connected may not send one or sent none.
+/// Where a header is wanted, and none came.
 pub(crate) async fn origin(
     stream: &mut TcpStream,
     peer: SocketAddr,
@@ -66,10 +73,6 @@ pub(crate) async fn origin(
     let own = Origin { ends: Ends::new(peer, own), proxy: None };
     if settings.accept == ProxyAccept::Never {
         return Ok(own);
-    }
-    // There is no certificate before TLS: only the address can be trusted.
-    if terminator.trusted.judge(peer.ip(), None) == Trust::Untrusted {
-        return Err(Failure::UntrustedProxy);
     }
     match take(stream).await {
         Ok(Said::Client(ends)) => Ok(Origin { ends, proxy: Some(peer) }),

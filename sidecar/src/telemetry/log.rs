@@ -10,8 +10,6 @@ use lasthop_contract::credential::Certificate;
 use lasthop_contract::sidecar_config::LogLevel;
 use lasthop_contract::text::{escape, hex, list};
 
-use super::clock;
-
 mod writer;
 
 pub(crate) use writer::LogWriter;
@@ -77,9 +75,8 @@ impl Log {
             return Line { log: None, text: String::new() };
         }
         let mut text = SCRATCH.take();
-        text.push_str("{\"timestamp\":\"");
-        clock::now().write_rfc3339(&mut text);
-        text.push_str("\",\"level\":\"");
+        // The time stands before it, once it has its place among the lines.
+        text.push_str(",\"level\":\"");
         text.push_str(word(level));
         text.push('"');
         Line { log: Some(self), text }.text("message", message)
@@ -301,6 +298,8 @@ mod tests {
                 }
             });
         });
+        let times: Vec<&str> = lines.iter().map(|it| it["timestamp"].as_str().unwrap()).collect();
+        assert!(times.is_sorted(), "{times:?}");
         let mut numbers: Vec<_> = lines.iter().map(|it| it["n"].as_u64().unwrap()).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (0..2000).collect::<Vec<_>>());

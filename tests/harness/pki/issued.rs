@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PublicKeyData as _};
 use tempfile::TempDir;
 
 use super::Authority;
@@ -98,6 +98,12 @@ impl Issued {
     /// The SHA-256 digest of the certificate, in lower-case hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.der()).as_ref())
+    }
+
+    /// The SHA-256 digest of its public key (`SubjectPublicKeyInfo`), in lower-case hexadecimal digits.
+    pub fn key_fingerprint(&self) -> String {
+        let key = self.pair.subject_public_key_info();
+        hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &key).as_ref())
     }
 
     /// Its data as `kubernetes.io/tls`: `tls.crt` and `tls.key`.

@@ -2,6 +2,7 @@
 // which takes GODEBUG=http2xconnect=1 for it.
 //
 //	h2websocket -at ADDRESS -ca FILE [-protocol NAME] https://HOST/PATH TEXT...
+//	h2websocket -at ADDRESS http://HOST/PATH TEXT...
 //	h2websocket -serve ADDRESS
 //
 // The client prints the status, each text that comes back, and how it ended;
@@ -45,17 +46,23 @@ func main() {
 }
 
 func client(at, ca, protocol, url string, texts []string) error {
-	roots := x509.NewCertPool()
-	bytes, err := os.ReadFile(ca)
-	if err != nil {
-		return err
-	}
-	roots.AppendCertsFromPEM(bytes)
 	transport := &http2.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots},
+		AllowHTTP: true,
 		DialTLSContext: func(ctx context.Context, network, _ string, config *tls.Config) (net.Conn, error) {
+			if ca == "" {
+				return (&net.Dialer{}).DialContext(ctx, network, at)
+			}
 			return (&tls.Dialer{Config: config}).DialContext(ctx, network, at)
 		},
+	}
+	if ca != "" {
+		roots := x509.NewCertPool()
+		bytes, err := os.ReadFile(ca)
+		if err != nil {
+			return err
+		}
+		roots.AppendCertsFromPEM(bytes)
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
 	reader, writer := io.Pipe()
 	request, err := http.NewRequest(http.MethodConnect, url, reader)
@@ -135,8 +142,15 @@ func server(address string) error {
 
 // A frame (RFC 6455, 5.2), with a mask of zeros where a client has to have one.
 func send(w io.Writer, kind byte, payload []byte, masked byte) error {
-	frame := []byte{kind, masked | 127}
-	frame = binary.BigEndian.AppendUint64(frame, uint64(len(payload)))
+	frame := []byte{kind}
+	switch length := len(payload); {
+	case length < 126:
+		frame = append(frame, masked|byte(length))
+	case length < 1<<16:
+		frame = binary.BigEndian.AppendUint16(append(frame, masked|126), uint16(length))
+	default:
+		frame = binary.BigEndian.AppendUint64(append(frame, masked|127), uint64(length))
+	}
 	if masked != 0 {
 		frame = append(frame, 0, 0, 0, 0)
 	}

@@ -190,4 +190,12 @@ pub(super) static CONNECTIONS: &[Logged] = &[
         why: "The request was there, and no head of an answer came.",
         cure: "Look into its log; applications should have a shorter limit of their own.",
     },
+    Logged {
+        code: Code(567),
+        reason: "too_many_connections",
+        what: "as many connections to next tiers are open as there may be",
+        why: "They are as many as `--max-connections` of the sidecar, and for 3 s none of them ended: the next tier is slow, \
+              or takes one request a connection (HTTP/1.1, WebSocket).",
+        cure: "Look why the next tier is slow; one that offers HTTP/2 needs far fewer connections.",
+    },
 ];

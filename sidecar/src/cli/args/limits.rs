@@ -12,8 +12,8 @@ use crate::limits::{self, Bounds, RefusedClients};
 pub(crate) struct LimitArgs {
     /// Connections open at once; further ones are closed
     ///
-    /// To applications there are as many; a request that finds them all taken waits 3 s and is then
-    /// answered 503. Where the limit of descriptors is too low for both, there are fewer.
+    /// To applications there are as many, and to next tiers; a request that finds them all taken waits 3 s and is then
+    /// answered 503. Where the limit of descriptors is too low for all, there are fewer.
     #[arg(
         long,
         value_name = "NUMBER",
@@ -24,7 +24,8 @@ pub(crate) struct LimitArgs {
 
     /// Connections of one client address; 0 bounds none
     ///
-    /// Behind a balancer all clients have its address. With --proxy-protocol accept it is theirs.
+    /// A WebSocket over HTTP/2 counts as one; of other requests over HTTP/2, an HTTP/1.1 application has
+    /// as many at once, or 250 if that is more. Behind a balancer all clients have its address. With --proxy-protocol accept it is theirs.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     max_connections_per_client: usize,
 

@@ -94,6 +94,11 @@ impl Endpoint {
         health.last = Some((now, failure.clone()));
     }
 
+    /// It was not asked, for a reason that is not its own.
+    pub(super) fn missed(&self, failure: &Failure, now: Instant) {
+        self.health().last = Some((now, failure.clone()));
+    }
+
     /// How it failed after `since`.
     pub(super) fn failure_since(&self, since: Instant) -> Option<Failure> {
         let health = self.health();
@@ -164,6 +169,12 @@ impl Endpoint {
             let rested = now.saturating_duration_since(it.used) >= limits::UPSTREAM_H2_IDLE;
             it.made.is_of(current) && !it.sender.is_closed() && (busy || !rested)
         });
+    }
+
+    /// Closes all that lies idle.
+    pub(super) fn tidy(&self) {
+        self.idle().clear();
+        self.shared().retain(|it| it.streams.load(Ordering::Relaxed) > 0);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {

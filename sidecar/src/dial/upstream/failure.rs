@@ -23,6 +23,8 @@ use crate::telemetry::refusals::Verdict;
 pub(crate) enum Failure {
     /// Its name leads to no address.
     Unresolved { reason: String },
+    /// As many connections to next tiers are open as there may be.
+    Full,
     /// Nobody listens there.
     ConnectionRefused,
     /// Nobody took the connection in time.
@@ -77,6 +79,7 @@ impl Failure {
             Self::Broken { .. } => Code(564),
             Self::Nonsense { .. } => Code(565),
             Self::Silent => Code(566),
+            Self::Full => Code(567),
             Self::ApplicationBroke => return None,
         })
     }
@@ -85,6 +88,7 @@ impl Failure {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Unresolved { .. } => "unresolved",
+            Self::Full => "too_many_connections",
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed { .. } => "connect_failed",
@@ -107,7 +111,7 @@ impl Failure {
     /// What the application is answered.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Unresolved { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unresolved { .. } | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout | Self::HandshakeTimeout | Self::Silent => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -120,6 +124,9 @@ impl Failure {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Unresolved { .. } => "the name of the next tier leads to no address",
+            Self::Full => {
+                "as many connections to next tiers are open as there may be; are they slow?"
+            }
             Self::ConnectionRefused => "the next tier does not accept connections",
             Self::ConnectTimeout => "the next tier does not take connections in time",
             Self::ConnectFailed { .. } => "the next tier cannot be connected to",

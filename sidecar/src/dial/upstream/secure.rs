@@ -11,6 +11,7 @@ use rustls::{ClientConfig, HandshakeKind};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -45,7 +46,7 @@ impl ServerObserver for ServerWitness {
 
 /// Performs the handshake on `stream`, asking for `name`.
 pub(super) async fn secure(
-    stream: TcpStream,
+    (stream, place): (TcpStream, OwnedSemaphorePermit),
     name: ServerName<'static>,
     tls: &Arc<ClientConfig>,
     policy: &ServerPolicy,
@@ -68,7 +69,7 @@ pub(super) async fn secure(
         let presented = session.peer_certificates().unwrap_or_default();
         policy.judge(presented, clock::now().unix()).map_err(Failure::Refused)?;
     }
-    let stream = Witnessed { stream: Box::new(stream), fate: Fate::default() };
+    let stream = Witnessed { stream: Box::new(stream), fate: Fate::default(), _place: place };
     Ok(Secured { stream, protocol, resumed })
 }
 
@@ -77,6 +78,8 @@ pub(super) async fn secure(
 pub(crate) struct Witnessed {
     stream: Box<TlsStream<TcpStream>>,
     fate: Fate,
+    /// Its place among all connections to next tiers: whatever becomes of it, a tunnel too, holds both.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Witnessed {

@@ -50,7 +50,7 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     async fn send(&self, mut request: Request<RequestBody>) -> Result<Answer, Failure> {
-        let need = if self.target.is_websocket() { Need::Http1 } else { Need::Any };
+        let need = if self.target.websocket().is_some() { Need::Http1 } else { Need::Any };
         let mut repeated = false;
         let mut tries = 0;
         loop {

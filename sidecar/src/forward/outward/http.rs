@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -25,6 +25,7 @@ use crate::forward::http::{expects_continue, h1, h2, own, passed_on};
 use crate::forward::near::{Beginning, Near, Side};
 use crate::forward::record::Record;
 use crate::forward::watched::Watched;
+use crate::forward::websocket::{self, Verdict};
 use crate::forward::{Serving, meaning, upgrade};
 use crate::listener::Process;
 use crate::originator::Originator;
@@ -75,8 +76,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
         Ok(target) => target,
         Err(bad) => return refused(&hop, bad, record),
     };
-    let application =
-        if target.is_websocket() { parts.extensions.remove::<OnUpgrade>() } else { None };
+    let application = target.websocket().and_then(|_| parts.extensions.remove::<OnUpgrade>());
     parts.extensions.clear();
     let (gate, keeper) = if expects_continue(&parts) && !target.has_no_body {
         let (gate, keeper) = Gate::new();
@@ -94,27 +94,29 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     let teller = hop.originator.teller(&hop.near.process);
     let ends = (&*hop.originator, &teller);
     let answered = exchange::exchange(ends, request, &target, &meter, keeper.clone()).await;
-    let Answer { response, lease } = match answered {
+    let answer = match answered {
         Ok(answer) => answer,
         Err(failure) => return failed(&failure, record),
     };
     if let Some(keeper) = &keeper {
         keeper.answered();
     }
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        if let Some(application) = application {
-            return upgrade::tunnel(application, response, lease, record, &hop.near);
+    let nonsense = |reason: &str, record| {
+        let failure = Failure::Nonsense { reason: reason.to_owned() };
+        teller.tell(&failure, None);
+        failed(&failure, record)
+    };
+    let asked = application.zip(target.websocket());
+    match (websocket::verdict(target.websocket(), &answer.response), asked) {
+        (Verdict::Answer, _) => {}
+        (Verdict::Tunnel, Some(asked)) => return upgrade::tunnel(asked, answer, record, &hop.near),
+        (Verdict::Tunnel | Verdict::Nonsense, _) => {
+            return nonsense("an upgrade that nobody asked for", record);
         }
-        let reason = "an upgrade that nobody asked for".to_owned();
-        let failure = Failure::Nonsense { reason };
-        teller.tell(&failure, None);
-        return failed(&failure, record);
     }
+    let Answer { response, lease } = answer;
     if meaning::is_coded(response.headers()) {
-        let reason = "an answer in a transfer coding that nobody asked for".to_owned();
-        let failure = Failure::Nonsense { reason };
-        teller.tell(&failure, None);
-        return failed(&failure, record);
+        return nonsense("an answer in a transfer coding that nobody asked for", record);
     }
     passed_on(&hop.near, response, record, |incoming, record| {
         ResponseBody::application(incoming, record, lease, keeper)

@@ -10,10 +10,12 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use lasthop_contract::sidecar_config::Protocol;
 
 use crate::admit::Alpn;
 use crate::forward::headers::{self, Asked};
 use crate::forward::meaning;
+use crate::forward::websocket::Websocket;
 use crate::host::{self, Said};
 
 /// What is true of a request in every version.
@@ -23,6 +25,8 @@ pub(super) struct Target {
     http1: Uri,
     http2: Uri,
     asked: Asked,
+    /// How it asks for a WebSocket, if it does.
+    websocket: Option<Websocket>,
     length: Length,
     /// Whether there is nothing behind the head.
     pub(super) has_no_body: bool,
@@ -54,7 +58,10 @@ impl Target {
         authority: &str,
     ) -> Result<Self, Bad> {
         let bad = |text| Bad { status: StatusCode::BAD_REQUEST, text };
-        if parts.method == Method::CONNECT {
+        // The next tier is asked over HTTP/1.1, whatever it would choose: not every server that
+        // speaks HTTP/2 takes WebSockets there.
+        let extended = Websocket::extended(parts, Protocol::Http);
+        if parts.method == Method::CONNECT && extended.is_none() {
             let status = StatusCode::NOT_IMPLEMENTED;
             return Err(Bad { status, text: "CONNECT is not served here" });
         }
@@ -69,7 +76,9 @@ impl Target {
         };
         let asked = headers::end_hop(&mut parts.headers);
         let is_get = parts.method == Method::GET && near == Alpn::Http1;
-        let asked = Asked { websocket: asked.websocket && is_get, ..asked };
+        let upgraded = asked.websocket && is_get && parts.version != Version::HTTP_10;
+        let websocket = extended.or_else(|| upgraded.then_some(Websocket::Upgrade));
+        let asked = Asked { websocket: websocket.is_some(), ..asked };
         if near == Alpn::H2 {
             headers::join_cookies(&mut parts.headers);
         }
@@ -80,12 +89,15 @@ impl Target {
             parts.headers.remove(EXPECT);
         }
         let has_no_body = incoming.is_end_stream();
-        Ok(Self { host, http1, http2, asked, length, has_no_body })
+        if let Some(websocket) = &websocket {
+            websocket.ask(parts);
+        }
+        Ok(Self { host, http1, http2, asked, websocket, length, has_no_body })
     }
 
-    /// Whether it asks for a WebSocket.
-    pub(super) fn is_websocket(&self) -> bool {
-        self.asked.websocket
+    /// How it asks for a WebSocket, if it does.
+    pub(super) fn websocket(&self) -> Option<&Websocket> {
+        self.websocket.as_ref()
     }
 
     /// Gives `request` the form of `protocol`; it may have had another one before.

@@ -10,8 +10,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::telemetry::clock::{self, Stamp};
+
 /// Bytes of lines that wait for the writer.
 const MOST: usize = 4 * 1024 * 1024;
+
+/// What a line begins with, and how that looks with its time.
+const BEGINNING: &[u8] = b"{\"timestamp\":\"";
+const TIME: &str = "{\"timestamp\":\"2026-11-21T13:00:00.123Z\"";
 
 /// The writer lets lines gather for so long.
 const GATHER: Duration = Duration::from_millis(10);
@@ -53,6 +59,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Gathered {
     lines: Vec<u8>,
+    stamp: Stamp,
     writer: Writer,
     has_ended: bool,
 }
@@ -77,15 +84,20 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line, unless too much waits already.
+    /// Adds a line, which goes on behind its time, unless too much waits already. Lines stand in the
+    /// order of their times, whichever threads they come from.
     pub(super) fn push(&self, line: &str) {
         let mut state = self.state();
-        if state.lines.len() + line.len() > MOST {
+        let Gathered { lines, stamp, .. } = &mut *state;
+        if lines.len() + TIME.len() + line.len() > MOST {
             drop(state);
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        state.lines.extend_from_slice(line.as_bytes());
+        lines.extend_from_slice(BEGINNING);
+        stamp.write(clock::now(), lines);
+        lines.push(b'"');
+        lines.extend_from_slice(line.as_bytes());
         let writer = std::mem::take(&mut state.writer);
         drop(state);
         if writer == Writer::Asleep {
@@ -195,6 +207,16 @@ mod tests {
         }
     }
 
+    /// What was written, without the beginnings of the lines.
+    fn without_times(output: &Mutex<Vec<u8>>) -> String {
+        let text = String::from_utf8(output.lock().unwrap().clone()).unwrap();
+        let rest = |line: &str| {
+            assert!(line.starts_with(str::from_utf8(BEGINNING).unwrap()), "{line}");
+            line.split_at(TIME.len()).1.to_owned()
+        };
+        text.split_inclusive('\n').map(rest).collect()
+    }
+
     #[test]
     fn a_pipe_that_does_not_block_loses_nothing() {
         let output = Arc::new(Mutex::new(Vec::new()));
@@ -204,7 +226,7 @@ mod tests {
             queue.push(line);
         }
         writer.finish();
-        assert_eq!(String::from_utf8(output.lock().unwrap().clone()).unwrap(), lines.concat());
+        assert_eq!(without_times(&output), lines.concat());
     }
 
     #[test]
@@ -220,7 +242,7 @@ mod tests {
         assert!(queue.dropped() > 0);
         drop(read);
         writer.finish();
-        let lines = String::from_utf8(output.lock().unwrap().clone()).unwrap();
+        let lines = without_times(&output);
         assert!(lines.split_inclusive('\n').all(|it| it == line));
         let written = u64::try_from(lines.lines().count()).unwrap();
         assert_eq!(written + queue.dropped(), u64::try_from(sent).unwrap());
