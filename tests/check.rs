@@ -296,6 +296,29 @@ fn what_cannot_be_read_is_named_and_the_rest_checked_all_the_same() {
 }
 
 #[test]
+fn a_key_that_is_written_twice_is_told_and_the_object_judged() {
+    let home = TempDir::with_prefix("lasthop-check-").unwrap();
+    let file = home.path().join("ingress.yaml");
+    let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: web\n  name: shop\n\
+        spec:\n  tls:\n  - hosts: [shop.example.com]\n  - secretName: shop-tls\n";
+    fs::write(&file, ingress).unwrap();
+    let read = check(&file, &["-o", "json"]);
+    assert_eq!(read.code(), 1, "{}", read.stderr);
+    assert!(read.stdout.contains("LH206") && read.stdout.contains("\"shop\""), "{}", read.stdout);
+    assert!(read.stderr.contains(":5:3: `name` is written twice"), "{}", read.stderr);
+    // `metadata.annotations` take texts alone: kubectl is refused without the line.
+    let annotated = ingress.replace("  name: web\n", "  annotations:\n    a.example/b: on\n");
+    fs::write(&file, annotated).unwrap();
+    let read = check(&file, &[]);
+    assert!(
+        read.stdout.contains("metadata.annotations[a.example/b]` is a boolean"),
+        "{}",
+        read.stdout
+    );
+    assert!(read.stdout.contains("put the value in double quotes"), "{}", read.stdout);
+}
+
+#[test]
 fn wrong_usage_ends_with_two() {
     let ask = |arguments: &[&str]| Program::ours("lasthop").args(arguments).run();
     assert_eq!(ask(&["check"]).code(), 2);

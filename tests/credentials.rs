@@ -2,6 +2,7 @@
 //! a byte of the private key.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use lasthop_contract::client_policy::is_public_ca;
 use lasthop_contract::credential::{
@@ -11,6 +12,7 @@ use lasthop_contract::credential::{
 use lasthop_contract::problem::{Fault, Gravity, Problem};
 use lasthop_tests::openssl;
 use lasthop_tests::pki::{Authority, Issued, Key, Pki, Validity, to_pem};
+use lasthop_tests::process::Program;
 use lasthop_tests::skip;
 use serde_json::Value;
 
@@ -273,6 +275,39 @@ fn values_that_are_not_pem_or_damaged() {
     assert_eq!(told(std::slice::from_ref(first)), ["LH114 tls.crt"]);
     let problems = check_chains(cases);
     assert!(!shown(&problems).contains("Nom"), "{}", shown(&problems));
+}
+
+/// The command in backticks is run as it stands, but for the question after the password.
+#[test]
+fn pkcs12_is_taken_apart_by_its_cure() {
+    let pki = Pki::new();
+    let issued = pki.authority("ca").leaf().dns("a.example").issue();
+    let (chain, key) =
+        (pki.write("chain.pem", issued.chain_pem()), pki.write("key.pem", issued.key_pem()));
+    let sealed = pki.directory().join("tls.crt");
+    let export = ["pkcs12", "-export", "-passout", "pass:", "-in"];
+    Program::at("openssl")
+        .args(export)
+        .arg(chain)
+        .arg("-inkey")
+        .arg(key)
+        .arg("-out")
+        .arg(&sealed)
+        .run()
+        .expect_success();
+    let bytes = fs::read(&sealed).unwrap();
+    pki.write("tls.key", &bytes);
+    let reading = read(&tls(bytes.clone(), bytes));
+    assert_eq!(told(&reading.problems), ["LH105 tls.crt", "LH105 tls.key"]);
+    for problem in &reading.problems {
+        let help = problem.help();
+        let command = help.split('`').nth(1).expect("the cure is a command");
+        let line = format!("cd {} && {command} -passin pass:", pki.directory().display());
+        Program::at("sh").args(["-c", &line]).run().expect_success();
+    }
+    let mended = |name: &str| fs::read(pki.directory().join(name)).unwrap();
+    let reading = read(&tls(mended("tls.crt.pem"), mended("tls.key.pem")));
+    assert_eq!(told(&reading.problems), Vec::<String>::new());
 }
 
 #[test]

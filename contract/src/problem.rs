@@ -38,6 +38,17 @@ pub struct Problem {
     pub fault: Fault,
 }
 
+/// What binary bytes hold where PEM is expected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DerForm {
+    /// One certificate.
+    Certificate,
+    /// A private key.
+    Key,
+    /// PKCS#12: key and certificates in one file, as Windows and Java export them.
+    Pkcs12,
+}
+
 /// What is wrong, in the order in which a reader of the bytes meets it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
@@ -50,7 +61,7 @@ pub enum Fault {
     /// The value was base64-encoded once more before it was stored.
     EncodedTwice,
     /// Binary DER where PEM is expected.
-    DerNotPem { certificate: bool },
+    DerNotPem { form: DerForm },
     /// Text in front of the first `-----BEGIN` line is a byte order mark.
     ByteOrderMark,
     /// No PEM block of the wanted kind; `found` are the labels of the blocks that are there.
@@ -340,11 +351,15 @@ impl Problem {
                 "under `data` a value is base64 once: `base64 -w0 < FILE`; or put the PEM under `stringData`, or let \
                  `kubectl create secret` encode `{key}`"
             ),
-            Fault::DerNotPem { certificate: true } => {
+            Fault::DerNotPem { form: DerForm::Certificate } => {
                 format!("convert it: `openssl x509 -inform DER -in {key} -out {key}.pem`")
             }
-            Fault::DerNotPem { certificate: false } => {
+            Fault::DerNotPem { form: DerForm::Key } => {
                 format!("convert it: `openssl pkey -inform DER -in {key} -out {key}.pem`")
+            }
+            Fault::DerNotPem { form: DerForm::Pkcs12 } => {
+                let part = if key.ends_with("key") { "-nocerts" } else { "-nokeys" };
+                format!("it is PKCS#12; take out what belongs here: `openssl pkcs12 -in {key} {part} -nodes -out {key}.pem`")
             }
             Fault::ByteOrderMark => {
                 format!("save the file as UTF-8 without mark: `sed -i '1s/^\\xEF\\xBB\\xBF//' {key}`")
@@ -356,7 +371,8 @@ impl Problem {
                 "copy the file again, whole, with its line breaks; `openssl x509 -in FILE -noout` tries it".to_owned()
             }
             Fault::Swapped { .. } => {
-                "swap them: `kubectl create secret tls NAME --cert=CERTIFICATE --key=KEY`".to_owned()
+                "swap them: `kubectl create secret tls NAME --cert=CERTIFICATE --key=KEY --dry-run=client -o yaml | kubectl \
+                 apply -f -`".to_owned()
             }
             Fault::EncryptedKey => {
                 format!("a server has nobody to ask: `openssl pkey -in {key} -out {key}.plain` removes the passphrase")

@@ -26,6 +26,10 @@ fn the_ingress_comes_first_and_renewals_drop_nothing() {
     let early = cluster.admitted(&example("ambassador-helloworld/ingress.yaml")).stderr;
     assert!(early.contains("Warning:") && early.contains("hello-example-com-tls"), "{early}");
 
+    // Before cert-manager has so much as seen the Ingress.
+    let early = cluster.admitted(&example("ambassador-helloworld/workload.yaml")).stderr;
+    assert!(early.contains("Ingress ambassador/helloworld asks for it"), "{early}");
+
     let pki = Pki::new();
     let authority = pki.authority("letsencrypt-staging-dns");
     let short = || {
@@ -33,7 +37,6 @@ fn the_ingress_comes_first_and_renewals_drop_nothing() {
     };
     let first = short();
     cluster.admitted(&as_cert_manager_writes(&first));
-    cluster.admitted(&object("ambassador-helloworld/workload.yaml", "Service").to_string());
     let pod = create_pod(cluster, object("ambassador-helloworld/workload.yaml", "Deployment"));
     let mut running = run(cluster, &pod);
     let told = request(&running, HOST, &first).run().expect(200).json().to_string();

@@ -82,6 +82,8 @@ pub struct Documents {
     pub documents: Vec<Document>,
     /// What could not be read.
     pub failures: Vec<Failure>,
+    /// What was read, and other readers may read otherwise or not at all.
+    pub remarks: Vec<Failure>,
     /// The texts, in the order in which they were read, also those that hold no objects.
     pub sources: Vec<Arc<Source>>,
     /// How many files were read.
@@ -151,7 +153,13 @@ impl Documents {
         };
         for (range, parsed) in parsed {
             match parsed {
-                Ok(value) => {
+                Ok((value, remark)) => {
+                    let file = source.name.clone();
+                    self.remarks.extend(remark.map(|(place, message)| Failure {
+                        file,
+                        place,
+                        message,
+                    }));
                     self.patch_files.extend(kustomize::patches_of(&source.name, &value));
                     self.add_object(&source, &range, value, FieldPath::default());
                 }
@@ -226,7 +234,7 @@ impl Document {
     /// Everything that stands in [`Self::range`], the List around it included.
     pub fn whole(&self) -> Option<Value> {
         let text = self.source.text.get(self.range())?;
-        parse::documents(text).ok()?.into_iter().next()?.1.ok()
+        parse::documents(text).ok()?.into_iter().next()?.1.ok().map(|(value, _remark)| value)
     }
 
     /// The file that it stands in.

@@ -12,7 +12,7 @@ use x509_parser::prelude::*;
 use super::certificate::{Certificate, in_words};
 use super::layout::{CA_KEYS, CRL_KEYS, Form};
 use super::{MOST_BYTES, MOST_CERTIFICATES, SecretData};
-use crate::problem::{Fault, Problem};
+use crate::problem::{DerForm, Fault, Problem};
 
 /// One value of a Secret, cut into its PEM blocks.
 struct Blocks {
@@ -79,6 +79,15 @@ fn labels(text: &str) -> (Vec<String>, bool) {
     (labels, glued)
 }
 
+/// Whether it looks like PKCS#12: a sequence that begins with version 3 and a PKCS#7 content (RFC 7292, 4).
+fn is_pkcs12(bytes: &[u8]) -> bool {
+    const PKCS7: &[u8] = b"\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07";
+    let begin = bytes.get(..40).unwrap_or_default();
+    begin.starts_with(b"\x30")
+        && begin.windows(3).any(|part| part == b"\x02\x01\x03")
+        && begin.windows(PKCS7.len()).any(|part| part == PKCS7)
+}
+
 /// Why bytes without any PEM block are not PEM, where a known slip explains it.
 fn not_pem(bytes: &[u8]) -> Option<Fault> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -89,10 +98,13 @@ fn not_pem(bytes: &[u8]) -> Option<Fault> {
         return Some(Fault::BrokenPem { reason: reason.to_owned() });
     }
     if X509Certificate::from_der(bytes).is_ok() {
-        return Some(Fault::DerNotPem { certificate: true });
+        return Some(Fault::DerNotPem { form: DerForm::Certificate });
+    }
+    if is_pkcs12(bytes) {
+        return Some(Fault::DerNotPem { form: DerForm::Pkcs12 });
     }
     if PrivateKeyDer::try_from(bytes).is_ok() {
-        return Some(Fault::DerNotPem { certificate: false });
+        return Some(Fault::DerNotPem { form: DerForm::Key });
     }
     let text = std::str::from_utf8(bytes).ok()?;
     if text.lines().any(|line| line.trim_start().starts_with("-----BEGIN ")) {

@@ -119,7 +119,7 @@ pub(super) struct ListenerArgs {
     #[arg(long, value_name = "WHO,…", requires = "listen", value_delimiter = ',')]
     pub(super) trusted_proxies: Vec<String>,
 
-    /// What the application is told of the client: none, xfcc, rfc9440, aws
+    /// What the application is told of the client: none, or some of xfcc, rfc9440, aws and forwarded
     #[arg(
         long,
         value_name = "KIND,…",

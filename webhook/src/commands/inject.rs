@@ -68,6 +68,9 @@ impl Args {
     pub fn run(self) -> ExitCode {
         let Self { paths, output, network_policy, namespace, sidecar } = self;
         let read = Documents::read(&paths);
+        for remark in &read.remarks {
+            complain(&text::remark(remark));
+        }
         for failure in &read.failures {
             complain(&text::failure(failure));
         }

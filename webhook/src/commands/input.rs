@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::complain;
 use crate::documents::{Document, Documents};
 use crate::object::{Object, ObjectRef};
 use crate::path::FieldPath;
@@ -61,7 +62,7 @@ impl Input {
 
     /// The documents of the files.
     pub(super) fn read(&self) -> Documents {
-        Documents::read(&self.paths).without_patches()
+        read(&self.paths)
     }
 
     /// Reads the files, or finds the cluster.
@@ -77,7 +78,7 @@ impl Input {
             let surroundings = Surroundings::Cluster(cluster);
             return Ok(Source { surroundings, documents: Documents::default(), namespace });
         }
-        let documents = Documents::read(&paths).without_patches();
+        let documents = read(&paths);
         let mut failures: Vec<String> = documents.failures.iter().map(text::failure).collect();
         if failures.is_empty() && documents.documents.is_empty() {
             failures.push("error: there is no Kubernetes object in what was given".to_owned());
@@ -88,6 +89,15 @@ impl Input {
         let surroundings = Surroundings::Files(files(&documents, &namespace, Completeness::Part));
         Ok(Source { surroundings, documents, namespace })
     }
+}
+
+/// The documents of files; what is odd about them is told at once.
+fn read(paths: &[PathBuf]) -> Documents {
+    let documents = Documents::read(paths).without_patches();
+    for remark in &documents.remarks {
+        complain(&text::remark(remark));
+    }
+    documents
 }
 
 impl Source {

@@ -6,11 +6,15 @@ use std::{io, iter};
 
 use lasthop_contract::text::escape;
 use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
 use crate::spread::spread;
 
-/// A document's value, or where and why there is none.
-type Parsed = Result<Value, (Option<(usize, usize)>, String)>;
+/// Something about a text, and where: line and column, both from 1.
+pub(super) type Remark = (Option<(usize, usize)>, String);
+
+/// A document's value, with what is odd about it, or why there is none.
+type Parsed = Result<(Value, Option<Remark>), Remark>;
 
 /// The documents of a text, each with its bytes.
 pub(super) type Read = Vec<(Range<usize>, Parsed)>;
@@ -44,14 +48,19 @@ fn read(text: &str) -> Read {
         }
         if let Some(values) = json(chunk) {
             let shift = |inner: Range<usize>| range.start + inner.start..range.start + inner.end;
-            documents.extend(values.into_iter().map(|(inner, value)| (shift(inner), Ok(value))));
+            let whole = |(inner, value)| (shift(inner), Ok((value, None)));
+            documents.extend(values.into_iter().map(whole));
             continue;
         }
-        let parsed = yaml(chunk).map_err(|(place, message)| {
+        let within_text = |(place, message): Remark| {
             let before = text.get(..range.start).unwrap_or_default();
             let first = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
             (place.map(|(line, column)| (first + line - 1, column)), message)
-        });
+        };
+        let parsed = match yaml(chunk) {
+            Ok((value, remark)) => Ok((value, remark.map(within_text))),
+            Err(failure) => Err(within_text(failure)),
+        };
         documents.push((range, parsed));
     }
     documents
@@ -102,14 +111,56 @@ fn json(chunk: &str) -> Option<Vec<(Range<usize>, Value)>> {
     Some(values)
 }
 
+/// A document in which a key is written twice is read as kubectl and Helm read it: the last one counts. Others refuse
+/// it, so it is told.
 fn yaml(chunk: &str) -> Parsed {
+    match yaml_with(chunk, DuplicateKeyPolicy::Error) {
+        Ok(value) => Ok((value, None)),
+        Err((place, message)) => match message.strip_prefix(REPEATED) {
+            Some(key) => {
+                let value = yaml_with(chunk, DuplicateKeyPolicy::LastWins);
+                let value = value.map_err(|failure| not_yaml(chunk, failure))?;
+                let message = format!(
+                    "`{}` is written twice; kubectl and Helm take the last one, kustomize and Flux refuse it",
+                    escape(key)
+                );
+                Ok((value, Some((place, message))))
+            }
+            None => Err(not_yaml(chunk, (place, message))),
+        },
+    }
+}
+
+/// Schemas of custom resources are nested deeply; a thread's stack ends somewhere.
+const MOST_LEVELS: usize = 100;
+
+/// How the parser begins to say that a key of a mapping is there twice; the key follows.
+const REPEATED: &str = "duplicate mapping key: ";
+
+fn not_yaml(chunk: &str, (place, message): Remark) -> Remark {
+    let too_deep = ["budget breached: Depth", "recursion limit"];
+    let message = if too_deep.iter().any(|begin| message.starts_with(begin)) {
+        format!("it is nested more than {MOST_LEVELS} levels deep")
+    } else if message.starts_with("alias replay limit") {
+        "its aliases stand for too much".to_owned()
+    } else {
+        let is_template = chunk.contains("{{") && chunk.contains("}}");
+        let filled =
+            "; a template has to be filled in first: `helm template CHART | lasthop check -f -`";
+        let help = if is_template { filled } else { "" };
+        format!("it is not valid YAML: {}{help}", escape(&message))
+    };
+    (place, message)
+}
+
+fn yaml_with(chunk: &str, policy: DuplicateKeyPolicy) -> Result<Value, Remark> {
     let options = serde_saphyr::options! {
+        duplicate_keys: policy,
         legacy_octal_numbers: true,
         with_snippet: false,
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
         budget: serde_saphyr::budget! {
-            // Schemas of custom resources are nested deeply; a thread's stack ends somewhere.
-            max_depth: 100,
+            max_depth: MOST_LEVELS,
             // Aliases are bounded by what they expand to.
             enforce_alias_anchor_ratio: false,
         },
@@ -123,6 +174,6 @@ fn yaml(chunk: &str) -> Parsed {
         let message = message.split(" at line ").next().unwrap_or_default();
         // Advice for whoever calls the library.
         let message = message.split(", set ").next().unwrap_or_default();
-        (place, format!("it is not valid YAML: {}", escape(message)))
+        (place, message.to_owned())
     })
 }

@@ -59,12 +59,43 @@ fn documents_and_lists_keep_their_lines() {
 
 #[test]
 fn a_broken_document_leaves_the_others_whole() {
-    let text = format!("{INGRESS}---\na: b: c\n---\n{INGRESS}---\nx: 1\nx: 2\n---\n'open\n");
+    let text = format!("{INGRESS}---\na: b: c\n---\n{INGRESS}---\nx: [1\ny: 2\n---\n'open\n");
     let documents = Documents::parse("x.yaml", &text);
     assert_eq!(documents.documents.len(), 2);
     let lines: Vec<_> = documents.failures.iter().map(|it| it.place.map(|it| it.0)).collect();
     assert_eq!(lines[..2], [Some(13), Some(28)]);
     assert_eq!(documents.failures.len(), 3);
+}
+
+#[test]
+fn what_is_too_much_is_said_in_plain_words() {
+    let told = |text: &str| Documents::parse("x.yaml", text).failures[0].message.clone();
+    assert_eq!(told(&"[".repeat(1000)), "it is nested more than 100 levels deep");
+    let nested: Vec<_> = (0..200).map(|at| format!("{}a:\n", " ".repeat(at))).collect();
+    assert_eq!(told(&nested.concat()), "it is nested more than 100 levels deep");
+    let expand = |(one, next)| format!("{next}: &{next} [{}]\n", [one; 9].join(", "));
+    let steps = [("*a", "b"), ("*b", "c"), ("*c", "d"), ("*d", "e"), ("*e", "f"), ("*f", "g")];
+    let bomb = format!("a: &a [{}]\n{}", ["x"; 9].join(", "), steps.map(expand).concat());
+    assert_eq!(told(&bomb), "its aliases stand for too much");
+}
+
+#[test]
+fn a_template_is_called_one() {
+    let text = "{{- if .Values.tls }}\nkind: Ingress\n{{- end }}\n";
+    let documents = Documents::parse("x.yaml", text);
+    assert!(documents.failures[0].message.contains("helm template"), "{:?}", documents.failures);
+}
+
+#[test]
+fn a_key_that_is_written_twice_counts_as_it_does_for_kubectl() {
+    let text =
+        format!("{INGRESS}---\n{INGRESS}  ingressClassName: nginx\n  ingressClassName: alb\n");
+    let documents = Documents::parse("x.yaml", &text);
+    assert_eq!(documents.failures, []);
+    assert_eq!(documents.documents[1].object.text("/spec/ingressClassName"), "alb");
+    let remarks: Vec<_> = documents.remarks.iter().map(|it| (it.place, &*it.message)).collect();
+    let [(Some((25, 3)), message)] = remarks[..] else { panic!("{remarks:?}") };
+    assert!(message.starts_with("`ingressClassName` is written twice"), "{message}");
 }
 
 #[test]

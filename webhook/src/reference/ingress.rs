@@ -116,6 +116,7 @@ impl Ingress {
             return None;
         }
         let mut reader = Reader { top: &object.0, mistyped: Vec::new() };
+        reader.metadata();
         let spec = FieldPath::of(["spec"]);
         let tls = reader.items(&spec.key("tls"), "a list of items with `hosts` and `secretName`");
         let tls = tls.into_iter().map(|path| reader.tls_item(path)).collect();
@@ -176,6 +177,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// What YAML reads as a number or a boolean where nobody put it in quotes: `proxy-ssl-verify: on`.
+    fn metadata(&mut self) {
+        let metadata = FieldPath::of(["metadata"]);
+        for name in ["name", "namespace"] {
+            self.text(&metadata.key(name));
+        }
+        let annotations = metadata.key("annotations").find(self.top).and_then(Value::as_object);
+        for name in annotations.into_iter().flat_map(serde_json::Map::keys) {
+            self.text(&FieldPath::annotation(name));
+        }
+    }
+
     fn tls_item(&mut self, path: FieldPath) -> TlsItem {
         let item = path.find(self.top).unwrap_or(&Value::Null);
         if !item.is_object() {

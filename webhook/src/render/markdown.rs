@@ -17,7 +17,8 @@ pub fn rules() -> String {
          | LH1xx | what a Secret holds: the bytes of certificates, keys, CAs and revocation lists |\n\
          | LH2xx | what names a Secret: Ingresses and their annotations, Gateways, Hosts, Certificates |\n\
          | LH3xx | lasthop's own annotations on pods and workloads |\n\
-         | LH5xx | what the sidecar logs of connections that it refuses |\n\
+         | LH5xx | what the sidecar logs: clients and requests that it refuses, next tiers that fail |\n\
+         | LH6xx | hops whose two ends do not fit, and pods without the sidecar that they should have |\n\
          | LH9xx | what lasthop could not look at |\n",
     );
     for rule in rules::all() {

@@ -104,10 +104,18 @@ pub(super) fn help(finding: &Finding, width: usize) -> String {
 
 /// What could not be read, a line each.
 pub fn failure(failure: &Failure) -> String {
-    let Failure { file, place, message } = failure;
+    line("error", failure)
+}
+
+/// What was read and others may not read so, a line each.
+pub fn remark(remark: &Failure) -> String {
+    line("warning", remark)
+}
+
+fn line(severity: &str, Failure { file, place, message }: &Failure) -> String {
     match place {
-        Some((line, column)) => format!("error: {file}:{line}:{column}: {message}"),
-        None => format!("error: {file}: {message}"),
+        Some((line, column)) => format!("{severity}: {file}:{line}:{column}: {message}"),
+        None => format!("{severity}: {file}: {message}"),
     }
 }
 

@@ -35,9 +35,10 @@ pub(crate) fn on_object(
     complaint: String,
 ) -> Finding {
     let object = subject.object.reference(&subject.namespace);
-    Finding::new(RULE.code, Severity::Warning, object, path.clone(), complaint)
-        .help(help(annotation))
-        .safety()
+    // Of a code without a reason the complaint begins with the code.
+    let code = complaint.split(' ').next().filter(|word| word.starts_with("LH"));
+    let help = help(annotation, code.unwrap_or("LH208"));
+    Finding::new(RULE.code, Severity::Warning, object, path.clone(), complaint).help(help).safety()
 }
 
 /// The finding at a label of the object's namespace.
@@ -46,13 +47,15 @@ pub(crate) fn on_namespace(subject: &Subject, label: &str, complaint: &str) -> F
     let message =
         format!("label `{label}` of namespace `{}`: {complaint}", escape(&subject.namespace));
     Finding::new(RULE.code, Severity::Warning, object, FieldPath::default(), message)
-        .help(help(label))
+        .help(help(label, ""))
         .safety()
 }
 
-fn help(name: &str) -> String {
+fn help(name: &str, code: &str) -> String {
     if name == lasthop_contract::annotation::IGNORE {
-        format!("write `{name}: \"LH208: why it is right here\"`, several with commas between them")
+        format!(
+            "write `{name}: \"{code}: why it is right here\"`, several with commas between them"
+        )
     } else {
         format!("write `{name}: warn`, or `enforce` or `off`")
     }

@@ -10,9 +10,10 @@ use crate::reference::ingress::Ingress;
 pub(crate) static RULE: Rule = Rule {
     code: Code(214),
     name: "field-type",
-    summary: "a field of the TLS part is not of the type it should have",
+    summary: "a field of the TLS part, or of the metadata, is not of the type it should have",
     why: "`hosts: shop.example.com` is a text where a list belongs, and `tls:` without a dash is a mapping where a list \
-          belongs. The API server refuses it with \"json: cannot unmarshal\", without the line.",
+          belongs; `proxy-ssl-verify: on` is a boolean, which no annotation can be. The API server refuses it with \"json: \
+          cannot unmarshal\", without the line.",
     example: "\
 spec:
   tls:
@@ -34,7 +35,13 @@ fn judge(scene: &Scene) -> Vec<Finding> {
         .into_iter()
         .map(|it| {
             let message = format!("`{}` is {}, not {}", it.path, it.found, it.expected);
-            RULE.error(scene, it.path, message).help(format!("write {} there", it.expected))
+            let help = match it.found {
+                "a boolean" | "a number" if it.expected == "a text" => {
+                    "put the value in double quotes".to_owned()
+                }
+                _ => format!("write {} there", it.expected),
+            };
+            RULE.error(scene, it.path, message).help(help)
         })
         .collect()
 }

@@ -48,9 +48,8 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
         Maker::Annotation(name) if name == AZURE_KEY_VAULT => {
             format!("`kubectl get secretproviderclass -n {namespace}` shows how far it is")
         }
-        Maker::Annotation(_) => {
-            format!("`kubectl get certificate -n {namespace}` shows how far it is")
-        }
+        Maker::Annotation(_) => of_cert_manager(&namespace),
+        Maker::Object(object) if is_asker(object) => of_cert_manager(&namespace),
         Maker::Object(ObjectRef { kind, name, .. }) => format!(
             "`kubectl describe {} {} -n {namespace}` shows how far it is",
             escape(&kind.to_ascii_lowercase()),
@@ -64,6 +63,18 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
 fn words(maker: &Maker) -> String {
     match maker {
         Maker::Annotation(name) => format!("annotation `{}` asks for it", escape(name)),
+        Maker::Object(object) if is_asker(object) => {
+            format!("{} asks for it by annotation", escape(&object.to_string()))
+        }
         Maker::Object(object) => format!("{} makes it", escape(&object.to_string())),
     }
+}
+
+/// Whether cert-manager or the like makes the Secret because of the object.
+fn is_asker(object: &ObjectRef) -> bool {
+    matches!(object.kind.as_str(), "Gateway" | "Ingress")
+}
+
+fn of_cert_manager(namespace: &str) -> String {
+    format!("`kubectl get certificate -n {namespace}` shows how far it is")
 }

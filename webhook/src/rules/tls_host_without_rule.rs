@@ -7,7 +7,10 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
+use crate::object::Object;
+use crate::reference::HostAt;
 use crate::reference::ingress::{Hosts, Ingress};
+use crate::reference::ingress_annotations::{Reader, nginx};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(207),
@@ -37,9 +40,11 @@ fn judge(scene: &Scene) -> Vec<Finding> {
         return Vec::new();
     }
     let rules: Hosts = ingress.rules.iter().collect();
+    let served_beside: Hosts = hosts_beside_rules(&scene.object, &ingress).iter().collect();
     let mut findings = Vec::new();
     for at in ingress.tls.iter().flat_map(|item| &item.hosts) {
-        if rules.have(&at.host) || !super::host_syntax::is_host(&at.host) {
+        let is_served = rules.have(&at.host) || served_beside.have(&at.host);
+        if is_served || !super::host_syntax::is_host(&at.host) {
             continue;
         }
         let host = escape(&at.host);
@@ -64,4 +69,69 @@ fn judge(scene: &Scene) -> Vec<Finding> {
         findings.push(finding.help(help));
     }
     findings
+}
+
+/// The hosts that ingress-nginx serves beside those of the rules: its aliases, and the other one of `shop.example.com`
+/// and `www.shop.example.com`, from which it redirects. Of an alias that is a pattern nobody here knows what it takes in:
+/// any host.
+/// <https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/>
+fn hosts_beside_rules(object: &Object, ingress: &Ingress) -> Vec<HostAt> {
+    if Reader::of(object).is_none() {
+        return Vec::new();
+    }
+    let mut hosts = Vec::new();
+    if let Some(alias) = nginx(object, "server-alias") {
+        let names = alias.value.split(',').map(str::trim);
+        if names.clone().any(|name| name.starts_with('~')) {
+            return ingress.tls.iter().flat_map(|item| &item.hosts).cloned().collect();
+        }
+        let at = |host: &str| HostAt { host: host.to_owned(), path: alias.path.clone() };
+        hosts.extend(names.filter(|name| !name.is_empty()).map(at));
+    }
+    if nginx(object, "from-to-www-redirect").is_some_and(|at| at.value.trim() == "true") {
+        hosts.extend(ingress.rules.iter().map(|rule| {
+            let host = match rule.host.strip_prefix("www.") {
+                Some(bare) => bare.to_owned(),
+                None => format!("www.{}", rule.host),
+            };
+            HostAt { host, path: rule.path.clone() }
+        }));
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn served_beside(annotations: &serde_json::Value) -> Vec<String> {
+        let object = Object(json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": "web", "annotations": annotations},
+            "spec": {
+                "ingressClassName": "nginx",
+                "tls": [{"hosts": ["a.example.com"], "secretName": "web-tls"}],
+                "rules": [{"host": "shop.example.com"}, {"host": "www.example.com"}],
+            },
+        }));
+        let ingress = Ingress::read(&object).unwrap();
+        hosts_beside_rules(&object, &ingress).into_iter().map(|it| it.host).collect()
+    }
+
+    #[test]
+    fn what_annotations_of_ingress_nginx_serve_needs_no_rule() {
+        let with = |name: &str, value: &str| {
+            served_beside(&json!({format!("nginx.ingress.kubernetes.io/{name}"): value}))
+        };
+        assert_eq!(with("from-to-www-redirect", "true"), ["www.shop.example.com", "example.com"]);
+        assert!(with("from-to-www-redirect", "false").is_empty());
+        assert_eq!(
+            with("server-alias", "b.example.com, c.example.com"),
+            ["b.example.com", "c.example.com"]
+        );
+        assert_eq!(with("server-alias", r"~^a\d*\.example\.com$"), ["a.example.com"]);
+        assert!(served_beside(&json!({"kubernetes.io/ingress.class": "kong"})).is_empty());
+    }
 }

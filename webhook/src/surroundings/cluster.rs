@@ -347,9 +347,11 @@ impl Cluster {
                 }
             };
             for object in objects {
-                for secret in makers::makes(&object).into_iter().filter(|it| secrets.contains(it)) {
-                    found.insert(secret.to_owned(), object.reference(namespace));
-                }
+                let made = makers::makes(&object).into_iter().filter(|it| secrets.contains(it));
+                made.for_each(|secret| {
+                    let maker = || object.reference(namespace);
+                    found.entry(secret.to_owned()).or_insert_with(maker);
+                });
             }
         }
         match unknown {

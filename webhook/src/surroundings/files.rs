@@ -68,6 +68,12 @@ struct Index {
 /// How many names are compared with those of missing Secrets before that ends.
 const COMPARISONS: usize = 10_000_000;
 
+/// Which of two makers of a Secret is told, by their positions.
+fn first_maker(documents: &[Object], one: usize, other: usize) -> usize {
+    let rank = |at: &usize| documents.get(*at).map(makers::rank);
+    [one, other].into_iter().min_by_key(rank).unwrap_or(one)
+}
+
 impl Files {
     /// Surroundings made of `documents`, each with its namespace filled in. Of two documents with
     /// one name the later counts, as it does for `kubectl apply`.
@@ -86,8 +92,10 @@ impl Files {
             } else if document.is("", "Namespace") {
                 index.namespaces.insert(document.name().to_owned(), position);
             } else {
-                let made = makers::makes(document).into_iter().map(named);
-                index.makers.extend(made.map(|secret| (secret, position)));
+                for secret in makers::makes(document).into_iter().map(named) {
+                    let maker = index.makers.entry(secret).or_insert(position);
+                    *maker = first_maker(&documents, *maker, position);
+                }
             }
             if let Some(secret) = makers::makes_anywhere(document) {
                 index.makers_anywhere.insert(secret.to_owned(), position);

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Collection;
 use crate::object::Object;
+use crate::reference::{self, TRAEFIK_RESOLVER};
 
 /// A kind of objects that make Secrets in their own namespace.
 pub(super) struct MakerKind {
@@ -14,7 +15,7 @@ pub(super) struct MakerKind {
 }
 
 /// Every kind that is known to make Secrets. The rights to list them are in `manifests/base/rbac.yaml`.
-pub(super) static MAKERS: [MakerKind; 12] = [
+pub(super) static MAKERS: [MakerKind; 14] = [
     // OpenShift's service CA operator.
     // <https://docs.openshift.com/container-platform/latest/security/certificates/service-serving-certificate.html>
     maker("", &["v1"], ("services", "Service"), |it| {
@@ -37,6 +38,9 @@ pub(super) static MAKERS: [MakerKind; 12] = [
     maker("external-secrets.io", &["v1", "v1beta1"], ("externalsecrets", "ExternalSecret"), |it| {
         vec![named_or_own(it, it.text("/spec/target/name"))]
     }),
+    // cert-manager makes a Certificate once it sees one of these two, a moment after it was applied.
+    // <https://cert-manager.io/docs/usage/gateway/>
+    maker("gateway.networking.k8s.io", &["v1", "v1beta1"], ("gateways", "Gateway"), asked_by),
     // Ambassador's, with an ACME provider.
     maker("getambassador.io", &["v3alpha1", "v2"], ("hosts", "Host"), |it| {
         match it.text("/spec/acmeProvider/authority") {
@@ -49,6 +53,8 @@ pub(super) static MAKERS: [MakerKind; 12] = [
     maker("isindir.github.com", &["v1alpha3"], ("sopssecrets", "SopsSecret"), |it| {
         names(it.list("/spec/secretTemplates"), "name")
     }),
+    // <https://cert-manager.io/docs/usage/ingress/>
+    maker("networking.k8s.io", &["v1"], ("ingresses", "Ingress"), asked_by),
     // 1Password's. <https://developer.1password.com/docs/k8s/operator/>
     maker("onepassword.com", &["v1"], ("onepassworditems", "OnePasswordItem"), |it| {
         vec![it.name()]
@@ -75,6 +81,13 @@ pub(super) fn makes(object: &Object) -> Vec<&str> {
     let mut secrets = maker.map(|maker| (maker.secrets)(object)).unwrap_or_default();
     secrets.retain(|name| !name.is_empty());
     secrets
+}
+
+/// What of several objects that make one Secret is told, the least first: cert-manager's Certificate rather than
+/// the Ingress that asked for it, whatever the order in which they were found.
+pub(super) fn rank(object: &Object) -> (usize, &str) {
+    let kind = MAKERS.iter().position(|maker| maker.collection.holds(object));
+    (kind.unwrap_or(MAKERS.len()), object.name())
 }
 
 /// The name of the Secret that `object` makes in other namespaces, of which nobody here works out which:
@@ -124,6 +137,21 @@ const fn maker(
     secrets: fn(&Object) -> Vec<&str>,
 ) -> MakerKind {
     MakerKind { collection: Collection { group, versions, resource, kind }, secrets }
+}
+
+/// The Secrets for which an Ingress or a Gateway asks by annotation. Traefik keeps what it gets of a resolver for
+/// itself.
+fn asked_by(object: &Object) -> Vec<&str> {
+    let asked = reference::of(object, object.namespace()).into_iter().filter(|reference| {
+        let annotation = reference::maker_annotation(object, reference, &[]);
+        annotation.is_some_and(|name| name != TRAEFIK_RESOLVER)
+    });
+    asked.filter_map(|reference| named(reference.path.find(&object.0)?)).collect()
+}
+
+/// The name in a reference: the text itself, or under `name`.
+fn named(reference: &Value) -> Option<&str> {
+    reference.as_str().or_else(|| reference.get("name")?.as_str())
 }
 
 fn of_vault(object: &Object) -> Vec<&str> {

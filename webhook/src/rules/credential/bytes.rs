@@ -149,7 +149,7 @@ stringData:
         (
             "$ kubectl create secret generic shop-tls --from-file=tls.crt=shop.key \
              --from-file=tls.key=shop.crt",
-            "Swap them: `kubectl create secret tls NAME --cert=CERTIFICATE --key=KEY`.",
+            "Swap them: `kubectl create secret tls NAME --cert=CERTIFICATE --key=KEY --dry-run=client -o yaml | kubectl apply -f -`.",
         ),
     ),
     page(

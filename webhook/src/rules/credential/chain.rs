@@ -16,7 +16,7 @@ pub(super) static PAGES: &[Rule] = &[
         (
             "$ kubectl create secret tls shop-tls --cert=cert.pem --key=privkey.pem # not fullchain.pem",
             "Take the file with the whole chain: `kubectl create secret tls NAME --cert=fullchain.pem \
-             --key=privkey.pem`.",
+             --key=privkey.pem --dry-run=client -o yaml | kubectl apply -f -`.",
         ),
     ),
     page(

@@ -156,7 +156,10 @@ fn maker_of(collection: &Collection, version: &str) -> Object {
         group => format!("{group}/{version}"),
     };
     let name = if collection.kind == "OnePasswordItem" { "web-tls" } else { "maker" };
-    let annotations = json!({"service.beta.openshift.io/serving-cert-secret-name": "web-tls"});
+    let annotations = json!({
+        "service.beta.openshift.io/serving-cert-secret-name": "web-tls",
+        "cert-manager.io/cluster-issuer": "letsencrypt",
+    });
     Object(json!({
         "apiVersion": api_version, "kind": collection.kind,
         "metadata": {"name": name, "namespace": "shop", "annotations": annotations},
@@ -165,6 +168,13 @@ fn maker_of(collection: &Collection, version: &str) -> Object {
             "secretName": "web-tls", "target": {"name": "web-tls"},
             "template": {"metadata": {"name": "web-tls"}}, "destination": {"name": "web-tls"},
             "acmeProvider": {"authority": "https://acme.example"}, "tlsSecret": {"name": "web-tls"},
+            "tls": [{"hosts": ["shop.example.com"], "secretName": "web-tls"}],
+            "listeners": [
+                {
+                    "protocol": "HTTPS", "hostname": "shop.example.com",
+                    "tls": {"certificateRefs": [{"name": "web-tls"}]},
+                },
+            ],
         },
     }))
 }
