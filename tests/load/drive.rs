@@ -141,7 +141,7 @@ impl Drive {
         let expected = Rc::new(digest(size));
         self.stay(async move |stream, reader| {
             let head = format!("GET /bytes/{size} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-            stream.write_all(head.as_bytes()).await?;
+            send(stream, &head).await?;
             let mut came = Context::new(&SHA256);
             take(stream, reader, |bytes| {
                 if checked == Checked::Digest {
@@ -248,8 +248,15 @@ impl Drive {
 /// A request for a small answer, and the answer.
 pub(crate) async fn small(stream: &mut Stream, reader: &mut Reader) -> io::Result<()> {
     let head = format!("GET /bytes/{SMALL} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
+    send(stream, &head).await?;
     take(stream, reader, |_bytes| {}).await
+}
+
+/// Sends a whole request. What was written may still wait in the TLS layer, above all where tokio thinks
+/// that the task has done enough for one turn, and reading does not send it.
+async fn send(stream: &mut Stream, head: &str) -> io::Result<()> {
+    stream.write_all(head.as_bytes()).await?;
+    stream.flush().await
 }
 
 /// An answer with its body, which must be a good one.
