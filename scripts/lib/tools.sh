@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by scripts/lint, scripts/test and .ci/run: saying things, and the programs that a machine must have.
+# Sourced by the other scripts and .ci/run: saying things, the programs that a machine must have, how a release is built.
 
 say() { printf '%s\n' "$@" >&2; }
 
@@ -19,6 +19,9 @@ need_rust() {
     return 1
   }
 }
+
+# as_released: what cargo builds from here on is built as it is released; docs/decisions/0005 says why.
+as_released() { export AWS_LC_SYS_NO_JITTER_ENTROPY=1; }
 
 # need_programs PROGRAM[:PACKAGE]...: installs what is missing as root on Debian and Ubuntu, else says how to.
 need_programs() {
