@@ -8,12 +8,11 @@ use lasthop_contract::tls::SniMatch;
 use lasthop_contract::trusted_proxies::Trust;
 use rustls::{CipherSuite, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::accept::Seat;
 use crate::generation::Generation;
-use crate::handshake::{Failed, Failure, Secured};
+use crate::handshake::{Failed, Failure, Secured, Wire};
 use crate::listener::Terminator;
 use crate::proxy_protocol::Origin;
 use crate::telemetry::clock;
@@ -21,7 +20,7 @@ use crate::telemetry::clock;
 /// A connection that may speak.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<Wire>,
     /// Between whom it is.
     pub(crate) origin: Origin,
     /// Who it is; [`None`] where no certificate was presented.
@@ -42,7 +41,7 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub(crate) struct Rejected {
     pub(crate) failed: Failed,
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<Wire>,
 }
 
 /// The protocol that was agreed on (RFC 7301).

@@ -197,9 +197,15 @@ impl Application {
 
     /// An HTTP/1.1 connection, of the pool where there is one.
     pub(crate) async fn http1(&self) -> Result<Lent, DialError> {
-        if let Some(sender) = self.take() {
-            return Ok(Lent::Used(sender));
+        match self.take() {
+            Some(sender) => Ok(Lent::Used(sender)),
+            // Boxed, since every request would keep room for what few do.
+            None => Box::pin(self.next_http1()).await,
         }
+    }
+
+    /// An HTTP/1.1 connection where the pool has none: a new one, or the next that comes back.
+    async fn next_http1(&self) -> Result<Lent, DialError> {
         let place = match self.place(Crowd::Leave).await {
             Ok(place) => place,
             Err(_full) => match timeout(limits::APPLICATION_ROOM, self.turn()).await {
@@ -229,8 +235,11 @@ impl Application {
 
     /// A new HTTP/1.1 connection.
     pub(crate) async fn connect_http1(&self) -> Result<Http1, DialError> {
-        let place = self.place(Crowd::Wait).await?;
-        self.connect_at(place).await
+        let connecting = async {
+            let place = self.place(Crowd::Wait).await?;
+            self.connect_at(place).await
+        };
+        Box::pin(connecting).await
     }
 
     async fn connect_at(&self, place: OwnedSemaphorePermit) -> Result<Http1, DialError> {

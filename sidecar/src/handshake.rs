@@ -20,10 +20,15 @@ use crate::generation::Generation;
 use crate::limits;
 use crate::proxy_protocol::accept::NoHeader;
 
+mod wire;
+
+use wire::Asked;
+pub(crate) use wire::Wire;
+
 /// A connection that came through its handshake.
 #[derive(Debug)]
 pub(crate) struct Secured {
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<Wire>,
     /// Who the verifier let in; [`None`] on a resumed connection, which it does not see.
     pub(crate) verified: Option<ClientIdentity>,
 }
@@ -176,7 +181,8 @@ impl RefusalObserver for Witness {
 /// closed so that the client can read the alert.
 pub(crate) async fn perform(stream: TcpStream, generation: &Generation) -> Result<Secured, Failed> {
     let deadline = Instant::now() + limits::HANDSHAKE;
-    match timeout_at(deadline, listen(&stream)).await {
+    let mut stream = Wire::new(stream);
+    match timeout_at(deadline, listen(&mut stream)).await {
         Ok(Ok(())) => {}
         Ok(Err(reason)) => {
             linger(stream).await;
@@ -202,7 +208,12 @@ pub(crate) async fn perform(stream: TcpStream, generation: &Generation) -> Resul
         (result, JUDGED.with(RefCell::take))
     });
     match timeout_at(deadline, shaking).await {
-        Ok((Ok(stream), judged)) => {
+        Ok((Ok(mut stream), judged)) => {
+            let (wire, session) = stream.get_mut();
+            // There is nothing new; it tells what has come.
+            let has_asked =
+                session.process_new_packets().is_ok_and(|it| it.plaintext_bytes_to_read() > 0);
+            wire.open(if has_asked { Asked::Already } else { Asked::Nothing });
             let verified = match judged {
                 Some(Judged::Admitted(identity)) => Some(identity),
                 Some(Judged::Refused(_)) | None => None,
@@ -218,19 +229,17 @@ pub(crate) async fn perform(stream: TcpStream, generation: &Generation) -> Resul
     }
 }
 
-/// Waits for the first bytes and takes none: what is not TLS must not be answered with TLS.
-async fn listen(stream: &TcpStream) -> Result<(), Failure> {
-    let mut head = [0; 8];
-    match stream.peek(&mut head).await {
-        Ok(0) => Err(Failure::Untouched),
+/// Waits for the first bytes: what is not TLS must not be answered with TLS.
+async fn listen(stream: &mut Wire) -> Result<(), Failure> {
+    match stream.first().await {
+        Ok([]) | Err(_) => Err(Failure::Untouched),
         // ContentType handshake (RFC 8446, 5.1).
-        Ok(_) if head.starts_with(&[0x16]) => Ok(()),
-        Ok(_) => Err(Failure::NotTls { looks_like: guess(head) }),
-        Err(_reset) => Err(Failure::Untouched),
+        Ok([0x16, ..]) => Ok(()),
+        Ok(head) => Err(Failure::NotTls { looks_like: guess(head) }),
     }
 }
 
-fn guess(head: [u8; 8]) -> &'static str {
+fn guess(head: &[u8]) -> &'static str {
     const METHODS: [&[u8]; 9] = [
         b"GET ",
         b"HEAD ",
@@ -318,7 +327,7 @@ pub(crate) fn alert_name(alert: AlertDescription) -> String {
 
 /// Closes a connection that came through its handshake and is refused all the same. There is no
 /// alert to send any more but the one that ends every connection (RFC 8446, 6.1).
-pub(crate) async fn close(mut stream: TlsStream<TcpStream>) {
+pub(crate) async fn close(mut stream: TlsStream<Wire>) {
     let deadline = Instant::now() + limits::LINGER;
     if let Ok(Ok(())) = timeout_at(deadline, stream.shutdown()).await {
         let (stream, _session) = stream.into_inner();
@@ -328,7 +337,7 @@ pub(crate) async fn close(mut stream: TlsStream<TcpStream>) {
 
 /// Closes so that the client gets to read what was last written: a socket that is closed with
 /// unread bytes resets the connection, which overtakes the alert.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: Wire) {
     if stream.shutdown().await.is_err() {
         return;
     }
@@ -398,7 +407,7 @@ mod tests {
             (b"\x80\x2e\x01\x03\x01\0\0\0", "something like SSL 2"),
             (b"hello...", "something else than TLS"),
         ] {
-            assert_eq!(guess(*head), expected);
+            assert_eq!(guess(head), expected);
         }
     }
 }

@@ -187,15 +187,16 @@ pub(super) fn frame(
     Ok(has_no_body)
 }
 
-/// Sends `request` and waits for the head of its answer.
+/// Sends `request` and waits for the head of its answer. The request is boxed since each of the functions
+/// that it goes through would keep room for it, and that room is made and filled anew for every request.
 pub(super) async fn exchange(
     terminator: &Arc<Terminator>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     meter: &Arc<Meter>,
     gate: Option<GateKeeper>,
 ) -> Result<Answer, Failure> {
     if let Some(gate) = gate {
-        hyper::ext::on_informational(&mut request, move |response| {
+        hyper::ext::on_informational(&mut *request, move |response| {
             if response.status() == StatusCode::CONTINUE {
                 gate.open();
             }
@@ -203,7 +204,7 @@ pub(super) async fn exchange(
     }
     let answer = async {
         match terminator.protocol {
-            Protocol::H2c => over_http2(terminator, request, meter).await,
+            Protocol::H2c => Box::pin(over_http2(terminator, request, meter)).await,
             Protocol::Http | Protocol::Tcp => over_http1(terminator, request, meter).await,
         }
     };
@@ -230,7 +231,7 @@ pub(super) async fn patient<F: Future>(
 
 async fn over_http1(
     terminator: &Arc<Terminator>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     meter: &Arc<Meter>,
 ) -> Result<Answer, Failure> {
     let application = &terminator.application;
@@ -239,11 +240,11 @@ async fn over_http1(
             Lent::Used(sender) => (sender, repeatable(&request, meter)),
             Lent::New(sender) => return send_new(sender, request, terminator).await,
         };
-        match sender.try_send_request(request).await {
+        match sender.try_send_request(*request).await {
             Ok(response) => return Ok(leased(response, sender, terminator)),
             Err(mut error) => match (error.take_message(), again) {
                 // Nothing of it was written.
-                (Some(unsent), _) => request = unsent,
+                (Some(unsent), _) => request = Box::new(unsent),
                 // The application closed as we wrote; asked once more, it does nothing twice.
                 (None, Some(again)) if died(error.error()) => {
                     let sender = application.connect_http1().await.map_err(Failure::Dial)?;
@@ -257,10 +258,10 @@ async fn over_http1(
 
 async fn send_new(
     mut sender: Http1,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     terminator: &Arc<Terminator>,
 ) -> Result<Answer, Failure> {
-    match sender.try_send_request(request).await {
+    match sender.try_send_request(*request).await {
         Ok(response) => Ok(leased(response, sender, terminator)),
         Err(error) => Err(error.into_error().into()),
     }
@@ -271,8 +272,11 @@ fn leased(response: Response<Incoming>, sender: Http1, terminator: &Arc<Terminat
 }
 
 /// The same request again, where sending it twice is as good as once (RFC 9110, 9.2.2).
-fn repeatable(request: &Request<RequestBody>, meter: &Arc<Meter>) -> Option<Request<RequestBody>> {
-    is_idempotent(request.method()).then(|| once_more(request, meter)).flatten()
+fn repeatable(
+    request: &Request<RequestBody>,
+    meter: &Arc<Meter>,
+) -> Option<Box<Request<RequestBody>>> {
+    is_idempotent(request.method()).then(|| once_more(request, meter)).flatten().map(Box::new)
 }
 
 /// The same request again, where none of a body can be lost.
@@ -310,20 +314,20 @@ pub(super) fn died(error: &hyper::Error) -> bool {
 
 async fn over_http2(
     terminator: &Arc<Terminator>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     meter: &Arc<Meter>,
 ) -> Result<Answer, Failure> {
     let application = &terminator.application;
     if request.method() == Method::CONNECT {
         let mut sender = application.connect_stream().await.map_err(Failure::Dial)?;
-        let response = sender.send_request(request).await?;
+        let response = sender.send_request(*request).await?;
         return Ok(Answer { response, lease: None });
     }
     let mut repeated = false;
     loop {
         let (mut sender, place) = application.http2().await.map_err(Failure::Dial)?;
         let again = once_more(&request, meter).filter(|_| !repeated);
-        let mut error = match sender.try_send_request(request).await {
+        let mut error = match sender.try_send_request(*request).await {
             Ok(response) => {
                 let lease = Some(Lease::shared(Arc::new(place)));
                 return Ok(Answer { response, lease });
@@ -336,8 +340,8 @@ async fn over_http2(
         }
         request = match (error.take_message(), again, fate) {
             // Nothing of it was written.
-            (Some(unsent), _, _) if !repeated => unsent,
-            (None, Some(again), fate) if fate.allows(again.method()) => again,
+            (Some(unsent), _, _) if !repeated => Box::new(unsent),
+            (None, Some(again), fate) if fate.allows(again.method()) => Box::new(again),
             _ => return Err(error.into_error().into()),
         };
         repeated = true;

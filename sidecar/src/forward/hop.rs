@@ -10,7 +10,6 @@ use lasthop_contract::problem::Code;
 use lasthop_contract::sidecar_config::{IdentityHeader, Protocol};
 use lasthop_contract::text::hex;
 use lasthop_contract::trusted_proxies::Trust;
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::headers::Forwarded;
@@ -19,6 +18,7 @@ use super::near::{Beginning, Near, Side};
 use super::record::Telling;
 use super::websocket::Websocket;
 use crate::admit::{Admitted, Alpn};
+use crate::handshake::Wire;
 use crate::limits;
 use crate::listener::{Process, Terminator};
 use crate::shares::Share;
@@ -58,7 +58,7 @@ impl Hop {
         admitted: Admitted,
         terminator: Arc<Terminator>,
         process: Arc<Process>,
-    ) -> (Self, TlsStream<TcpStream>) {
+    ) -> (Self, TlsStream<Wire>) {
         let fields = fields(&admitted, &terminator);
         let standing = Standing::of(&admitted, &process);
         let told = match &admitted.client {

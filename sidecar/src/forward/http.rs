@@ -136,7 +136,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     } else {
         RequestBody::new(incoming, hop.near.protocol, gate, meter)
     };
-    let request = Request::from_parts(parts, body);
+    let request = Box::new(Request::from_parts(parts, body));
     let meter = Arc::clone(record.meter());
     let answered = exchange::exchange(&hop.terminator, request, &meter, keeper.clone()).await;
     let answer = match answered {
