@@ -33,6 +33,11 @@ impl Overlay {
             let gone = ["delete", kinds, "-n", SYSTEM, "-l", "app.kubernetes.io/part-of=lasthop"];
             cluster.kubectl(&gone).run().expect_success();
         }
+        Self::over(cluster, folder)
+    }
+
+    /// Gives the rights of an overlay beside those that are there, as `kubectl apply -k` does.
+    fn over(cluster: &'static Cluster, folder: &str) -> Self {
         let objects = rendered(&|arguments| cluster.kubectl(arguments), folder).unwrap();
         for kind in ["Namespace", "ServiceAccount", "ClusterRole", "Role"] {
             let of_kind = |it: &&Value| it["kind"].as_str().is_some_and(|it| it.starts_with(kind));
@@ -179,6 +184,39 @@ fn namespaced_secrets_are_read_where_a_namespace_lets_them_be_read() {
     assert!(told.contains("LH201"), "{told}");
     let told = overlay.told("closed", "nowhere-tls", "Warning: LH901");
     assert!(told.contains("no right") && !told.contains("denied"), "{told}");
+}
+
+/// `kubectl apply -k` takes nothing away: the page has the lines that do, and these are they.
+#[test]
+fn what_the_base_leaves_behind_goes_with_the_lines_of_the_page() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _turn = exclusively();
+    let page = std::fs::read_to_string(root().join("docs/rbac.md")).unwrap();
+    let gone: Vec<&str> =
+        page.lines().filter_map(|it| it.strip_prefix("    kubectl delete ")).collect();
+    let (of_secrets, of_ca): (Vec<&str>, Vec<&str>) =
+        gone.into_iter().partition(|line| line.contains("lasthop-secrets"));
+    let cases = [
+        ("namespaced-secrets", of_secrets, vec!["get", "secrets", "-n", "default"]),
+        ("cert-manager-ca", of_ca, vec!["patch", "mutatingwebhookconfigurations/lasthop"]),
+    ];
+    for (overlay, lines, question) in cases {
+        Overlay::install(cluster, "manifests/base");
+        let narrow = Overlay::over(cluster, &format!("manifests/overlays/{overlay}"));
+        assert!(narrow.may(&question), "{overlay}: else there is nothing to delete");
+        assert!(!lines.is_empty(), "{overlay}");
+        for line in lines {
+            let line = line.split('#').next().unwrap_or_default();
+            let arguments: Vec<&str> =
+                ["delete"].into_iter().chain(line.split_whitespace()).collect();
+            cluster.kubectl(&arguments).run().expect_success();
+        }
+        assert!(!narrow.may(&question), "{overlay}");
+    }
+    assert!(
+        !Overlay::over(cluster, "manifests/overlays/cert-manager-ca")
+            .may(&["create", "secrets", "-n", SYSTEM,])
+    );
 }
 
 /// There is no cert-manager here: the test makes the Secret and the caBundle, which are its part.
