@@ -230,6 +230,9 @@ fn a_pod_that_asks_gets_the_sidecar_and_no_other_is_touched() {
     without["metadata"]["annotations"] = json!({});
     let told = cluster.refused(&without.to_string());
     assert!(told.contains("requires the sidecar"), "{told}");
+    // Whoever applies a workload is told, and not only its controller, later.
+    let told = cluster.refused(&deployment("strict", json!({})).to_string());
+    assert!(told.contains("LH311") && told.contains("spec.template.metadata"), "{told}");
     webhook.stop();
 }
 

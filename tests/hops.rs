@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lasthop_tests::golden::{self, Varying};
-use lasthop_tests::kubernetes::secret_manifest;
+use lasthop_tests::kubernetes::{Cluster, secret_manifest};
 use lasthop_tests::pki::{Authority, Issued, Pki};
 use lasthop_tests::process::{Finished, Program};
 use serde_json::{Value, json};
@@ -226,6 +226,46 @@ fn every_kind_that_connects_a_host_with_a_service_is_read() {
         let manifests = shop.manifests("dns:*.alb.example", &leads);
         golden(name, &hops("shop.example.com", &manifests, &[]));
     }
+}
+
+#[test]
+fn a_live_cluster_says_what_the_files_say() {
+    let Some(cluster) = Cluster::shared() else { return };
+    cluster.admitted(include_str!("cases/custom-resources.yaml"));
+    let wait = ["wait", "crd", "--all", "--for=condition=established", "--timeout=60s"];
+    cluster.kubectl(&wait).run().expect_success();
+    cluster.namespace("shop", &["lasthop.dev/inject=enabled"]);
+    cluster.namespace("infra", &[]);
+    let shop = Shop::new();
+    let mut kinds = others();
+    kinds.push(("ingress", vec![ingress(443, &reencrypting())]));
+    for (name, leads) in kinds {
+        let manifests = shop.manifests("dns:*.alb.example", &leads);
+        cluster.kubectl(&["apply", "-f"]).arg(&manifests).run().expect_success();
+        let live = Program::ours("lasthop")
+            .args(["hops", "shop.example.com", "--cluster"])
+            .env("KUBECONFIG", cluster.kubeconfig())
+            .run();
+        assert_eq!(live.code(), 0, "{name}: {live}");
+        assert_eq!(live.stdout, hops("shop.example.com", &manifests, &[]).stdout, "{name}");
+        for lead in &leads {
+            let gone = cluster.kubectl(&["delete", "-f", "-"]).input(lead.to_string()).run();
+            gone.expect_success();
+        }
+    }
+}
+
+#[test]
+fn a_host_is_taken_as_it_is_at_hand() {
+    let shop = Shop::new();
+    let manifests = shop.manifests("dns:*.alb.example", &[ingress(443, &reencrypting())]);
+    let told = hops("shop.example.com", &manifests, &[]);
+    for host in ["SHOP.example.com.", "https://shop.example.com:8443/cart"] {
+        assert_eq!(hops(host, &manifests, &[]).stdout, told.stdout, "{host}");
+    }
+    let nothing = hops("https://", &manifests, &[]);
+    assert_eq!(nothing.code(), 2);
+    assert!(nothing.stderr.contains("there is no host in it"), "{nothing}");
 }
 
 #[test]

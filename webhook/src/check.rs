@@ -112,11 +112,21 @@ pub async fn check(
     mode: &Mode,
     now: i64,
 ) -> Judgement {
-    let gathered = gather::gather(subject, surroundings, mode, now).await;
+    let mut gathered = gather::gather(subject, surroundings, mode, now).await;
     let findings = crate::rules::run(&gathered.scene);
     let mut judgement = Judgement { findings, audit: BTreeMap::new() };
-    ratchet::apply(subject, gathered.before.as_ref(), &mut judgement);
-    overrides::apply(subject, &gathered.namespace, mode, &mut judgement);
+    ratchet::let_go(subject, &mut judgement);
+    if judgement.refuses()
+        && let Some(before) = gathered.before().await
+    {
+        ratchet::apply(&before, &subject.object, &mut judgement);
+    }
+    if judgement.findings.is_empty() {
+        // Nothing is there to be taken back.
+        overrides::apply(subject, &gathered.scene.home, mode, &mut judgement);
+    } else {
+        overrides::apply(subject, gathered.home().await, mode, &mut judgement);
+    }
     finding::sort(&mut judgement.findings);
     judgement
 }

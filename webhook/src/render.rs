@@ -53,7 +53,10 @@ impl<'a> Report<'a> {
     /// Whether something could not be read, or nothing was there to be read: then no findings mean
     /// nothing.
     pub fn is_unusable(&self) -> bool {
-        !self.failures.is_empty() || self.objects + self.without_rules + self.patches == 0
+        // An empty namespace of a cluster is no mistake.
+        let is_empty = self.namespaces.is_none_or(|count| count == 0)
+            && self.objects + self.without_rules + self.patches == 0;
+        !self.failures.is_empty() || is_empty
     }
 
     /// The number of findings of one severity.

@@ -14,7 +14,7 @@ mod budget_used_up;
 mod certificate_names;
 mod clients_not_verified;
 pub(crate) mod copied_secret;
-mod could_not_look;
+pub(crate) mod could_not_look;
 mod credential;
 mod field_type;
 mod host_in_two_items;

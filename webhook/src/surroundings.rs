@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use crate::check::{Nearest, Requester};
 use crate::object::{Object, ObjectRef, Secret};
@@ -15,7 +14,7 @@ mod cluster;
 mod files;
 mod makers;
 
-pub use cluster::{ApiError, ApiServer, Cluster, NameSource, Version, Versions, is_name};
+pub use cluster::{ApiError, ApiServer, Cluster, Looks, NameSource, Version, Versions, is_name};
 pub use files::{Completeness, Files, SecretListing};
 
 /// What came of a look.
@@ -117,7 +116,10 @@ impl Surroundings {
     pub async fn secret(&self, namespace: &str, name: &str) -> Sighting<Secret> {
         match self {
             Self::Cluster(cluster) => cluster.secret(namespace, name).await,
-            Self::Files(files) => files.secret(namespace, name),
+            Self::Files(files) => match files.beyond(namespace) {
+                Some(cluster) => cluster.secret(namespace, name).await,
+                None => files.secret(namespace, name),
+            },
         }
     }
 
@@ -125,7 +127,10 @@ impl Surroundings {
     pub async fn config_map(&self, namespace: &str, name: &str) -> Sighting<Secret> {
         match self {
             Self::Cluster(cluster) => cluster.config_map(namespace, name).await,
-            Self::Files(files) => files.config_map(namespace, name),
+            Self::Files(files) => match files.beyond(namespace) {
+                Some(cluster) => cluster.config_map(namespace, name).await,
+                None => files.config_map(namespace, name),
+            },
         }
     }
 
@@ -133,7 +138,10 @@ impl Surroundings {
     pub async fn namespace(&self, name: &str) -> Sighting<Object> {
         match self {
             Self::Cluster(cluster) => cluster.namespace(name).await,
-            Self::Files(files) => files.namespace(name),
+            Self::Files(files) => match files.beyond(name) {
+                Some(cluster) => cluster.namespace(name).await,
+                None => files.namespace(name),
+            },
         }
     }
 
@@ -141,7 +149,10 @@ impl Surroundings {
     pub async fn list(&self, kind: Listed, namespace: &str) -> Sighting<Vec<Object>> {
         match self {
             Self::Cluster(cluster) => cluster.list(kind, namespace).await,
-            Self::Files(files) => files.list(kind, namespace),
+            Self::Files(files) => match files.beyond(namespace) {
+                Some(cluster) => cluster.list(kind, namespace).await,
+                None => files.list(kind, namespace),
+            },
         }
     }
 
@@ -201,7 +212,10 @@ impl Surroundings {
         }
         match self {
             Self::Cluster(cluster) => cluster.namespaces_of_pods(selector).await,
-            Self::Files(files) => Sighting::Found(files.namespaces_of_pods(selector)),
+            Self::Files(files) => match files.cluster() {
+                Some(cluster) => cluster.namespaces_of_pods(selector).await,
+                None => Sighting::Found(files.namespaces_of_pods(selector)),
+            },
         }
     }
 
@@ -214,7 +228,10 @@ impl Surroundings {
     ) -> Sighting<BTreeMap<String, ObjectRef>> {
         match self {
             Self::Cluster(cluster) => cluster.makers(namespace, secrets).await,
-            Self::Files(files) => files.makers(namespace, secrets),
+            Self::Files(files) => match files.beyond(namespace) {
+                Some(cluster) => cluster.makers(namespace, secrets).await,
+                None => files.makers(namespace, secrets),
+            },
         }
     }
 
@@ -277,9 +294,9 @@ impl Surroundings {
         }
     }
 
-    /// The same surroundings for one review: what a cluster is asked is counted in `looks`.
+    /// The same surroundings for one review: what a cluster is asked is counted and timed in `looks`.
     #[must_use]
-    pub fn counting(&self, looks: &Arc<AtomicUsize>) -> Self {
+    pub fn counting(&self, looks: &Arc<Looks>) -> Self {
         match self {
             Self::Cluster(cluster) => Self::Cluster(cluster.counting(looks)),
             Self::Files(files) => Self::Files(files.anew()),

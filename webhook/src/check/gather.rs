@@ -4,13 +4,16 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use lasthop_contract::annotation;
 use tokio::time::Instant;
 
 use super::behind::{self, Behind};
 use super::scene::{Maker, Nearest, Own, Scene, SeenSecret, Sight, User};
-use super::{Mode, Subject};
+use super::{Mode, Setting, Subject};
+use crate::hops;
 use crate::inject;
 use crate::object::{Object, Secret};
 use crate::reference::ingress_annotations::{Backend, Reencryption, reencryption};
@@ -20,14 +23,15 @@ use crate::surroundings::{Listed, Sighting, Surroundings};
 
 mod rehearsals;
 
-/// What was looked up around a subject.
-pub(super) struct Gathered {
+/// What was looked up around a subject, and what may still have to be.
+pub(super) struct Gathered<'a> {
     /// The object as it is going to be.
     pub(super) scene: Scene,
-    /// The object as it was before an update, in the same surroundings.
-    pub(super) before: Option<Scene>,
-    /// Its namespace, for the labels.
-    pub(super) namespace: Sighting<Object>,
+    subject: &'a Subject,
+    mode: &'a Mode,
+    looks: Looks<'a>,
+    seen: BTreeMap<Key, Seen>,
+    home: Option<Sighting<Object>>,
 }
 
 /// Why a Secret is unknown that was not even looked at.
@@ -38,6 +42,9 @@ const NOT_SHOWN: &str = "it is of another namespace, and who applies this may no
 
 /// Why the Secrets of an Istio Gateway are unknown.
 const NO_PODS: &str = "no pod was found that has the labels of `spec.selector`";
+
+/// What is looked up last has so long in any case: well within what the API server still waits.
+const LAST_LOOK: Duration = Duration::from_millis(200);
 
 /// A Secret's namespace and name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -52,68 +59,124 @@ impl Key {
     }
 }
 
-/// Looks up everything around `subject`: first the namespace, the Secrets that it names and who
-/// names it; then, where a Secret is not to be seen, what would make it or was meant.
-pub(super) async fn gather(
-    subject: &Subject,
-    surroundings: &Surroundings,
-    mode: &Mode,
+/// Why the namespace is unknown where no rule reads it.
+const NOT_READ: &str = "nobody has looked";
+
+/// Looks up everything around `subject` that rules read: first the namespace, the Secrets that it names
+/// and who names it; then, where a Secret is not to be seen, what would make it or was meant.
+pub(super) async fn gather<'a>(
+    subject: &'a Subject,
+    surroundings: &'a Surroundings,
+    mode: &'a Mode,
     now: i64,
-) -> Gathered {
+) -> Gathered<'a> {
     let looks = Looks::new(surroundings, mode);
+    let object = &subject.object;
     let named = Box::pin(async {
-        let references = looks.references(&subject.object, &subject.namespace).await;
-        let before = match &subject.old {
-            Some(old) => Some(looks.references(old, &subject.namespace).await),
-            None => None,
-        };
-        let both = references.iter().chain(before.iter().flatten());
-        let seen = looks.all(subject, both.map(Key::of).collect()).await;
-        (references, before, seen)
+        let references = looks.references(object, &subject.namespace).await;
+        let seen = looks.all(subject, references.iter().map(Key::of).collect()).await;
+        (references, seen)
     });
-    // Nearly all of a review's time goes by in the API server, so what can be asked at once is.
-    let home = looks.look(surroundings.namespace(&subject.namespace));
-    let (namespace, (references, before, seen)) = tokio::join!(home, named);
+    // Nearly all of a review's time goes by in the API server, so what can be asked at once is, and
+    // what most reviews can do without is not asked before it is needed.
+    let home = async {
+        if !rules_read_home(object, mode) {
+            return None;
+        }
+        Some(looks.look(surroundings.namespace(&subject.namespace)).await)
+    };
+    let (home, (references, seen)) = tokio::join!(home, named);
+    let namespace = home.clone().unwrap_or_else(|| Sighting::Unknown(NOT_READ.to_owned()));
     let users = looks.users(subject, mode).await;
-    let own = looks.own_maker(subject).await;
+    let maker = looks.own_maker(subject).await;
     let around = looks.around(subject).await;
     let behind = looks.behind(subject, &namespace).await;
     let room = looks.room(subject).await;
     let grants = looks.grants(subject, &references).await;
     let rehearsed = looks.rehearsed(subject, mode, now).await;
-    let sidecar = Arc::new(mode.sidecar.clone());
-    let has_sidecars = inject::is_switched_on_in(&namespace);
-    let scene = |object: &Object, references: Vec<Reference>| Scene {
+    let scene = Scene {
         object: object.clone(),
         namespace: subject.namespace.clone(),
         operation: subject.operation,
         setting: mode.setting,
-        references: references
-            .into_iter()
-            .filter_map(|mut reference| {
-                // The label is missing, which is told; until it is there, nothing reads the Secret.
-                if reference.role.is_sidecar() && !has_sidecars {
-                    reference.weight = Weight::Warns;
-                }
-                Some(seen.get(&Key::of(&reference))?.sight(object, reference, mode))
-            })
-            .collect(),
-        own: own.as_ref().map(|maker| Own {
-            secret: Arc::new(SeenSecret::new(Secret::read(object.clone()))),
-            maker: maker.clone(),
-        }),
-        users: users.clone(),
-        home: namespace.clone(),
-        around: around.clone(),
-        behind: behind.clone(),
-        room: room.clone(),
-        grants: grants.clone(),
-        rehearsed: rehearsed.clone(),
-        sidecar: Arc::clone(&sidecar),
+        references: sights(&seen, (object, references), &namespace, mode),
+        own: maker.map(|maker| Own::of(object, maker)),
+        users,
+        home: namespace,
+        around,
+        behind,
+        room,
+        grants,
+        rehearsed,
+        sidecar: Arc::new(mode.sidecar.clone()),
         now,
     };
-    let before = subject.old.as_ref().zip(before).map(|(old, references)| scene(old, references));
-    Gathered { scene: scene(&subject.object, references), before, namespace }
+    Gathered { scene, subject, mode, looks, seen, home }
+}
+
+/// Whether there is a rule that reads the labels of the namespace which `object` is in. Those of all
+/// others matter once there is a finding. Files cost nothing, and all that is in them is told.
+fn rules_read_home(object: &Object, mode: &Mode) -> bool {
+    let asks_for_something = || {
+        let (annotations, labels) = (object.annotations(), object.labels());
+        annotations.keys().chain(labels.keys()).any(|key| key.starts_with(annotation::PREFIX))
+    };
+    mode.setting == Setting::Files
+        || object.is("", "Secret")
+        || object.is("", "Service")
+        || inject::template_of(object).is_some()
+        || reencryption(object).is_some()
+        || hops::may_reencrypt(object)
+        || asks_for_something()
+}
+
+impl Gathered<'_> {
+    /// The object as it was before an update, in the same surroundings. Of the Secrets that it named
+    /// those are looked up that it does not name any more.
+    pub(super) async fn before(&mut self) -> Option<Scene> {
+        let old = self.subject.old.as_ref()?;
+        self.looks.give_time();
+        let references = self.looks.references(old, &self.subject.namespace).await;
+        let keys = references.iter().map(Key::of).filter(|key| !self.seen.contains_key(key));
+        let seen = self.looks.all(self.subject, keys.collect()).await;
+        self.seen.extend(seen);
+        let scene = &self.scene;
+        Some(Scene {
+            object: old.clone(),
+            references: sights(&self.seen, (old, references), &scene.home, self.mode),
+            own: scene.own.as_ref().map(|own| Own::of(old, own.maker.clone())),
+            ..scene.clone()
+        })
+    }
+
+    /// The namespace of the object, for the labels.
+    pub(super) async fn home(&mut self) -> &Sighting<Object> {
+        if self.home.is_none() {
+            self.looks.give_time();
+            let looking = self.looks.surroundings.namespace(&self.subject.namespace);
+            // However many Secrets were named: else a label that asks for less were not heard.
+            self.home = Some(self.looks.in_time(looking).await);
+        }
+        self.home.as_ref().unwrap_or(&self.scene.home)
+    }
+}
+
+/// What came of the looks at the Secrets that `object` names.
+fn sights(
+    seen: &BTreeMap<Key, Seen>,
+    (object, references): (&Object, Vec<Reference>),
+    home: &Sighting<Object>,
+    mode: &Mode,
+) -> Vec<Sight> {
+    let has_sidecars = inject::is_switched_on_in(home);
+    let sight = |mut reference: Reference| {
+        // The label is missing, which is told; until it is there, nothing reads the Secret.
+        if reference.role.is_sidecar() && !has_sidecars {
+            reference.weight = Weight::Warns;
+        }
+        Some(seen.get(&Key::of(&reference))?.sight(object, reference, mode))
+    };
+    references.into_iter().filter_map(sight).collect()
 }
 
 /// What came of looking for one Secret.
@@ -159,6 +222,12 @@ impl<'a> Looks<'a> {
     fn new(surroundings: &'a Surroundings, mode: &Mode) -> Self {
         let deadline = mode.limits.deadline.map(|within| Instant::now() + within);
         Self { surroundings, left: AtomicUsize::new(mode.limits.lookups), deadline }
+    }
+
+    /// Leaves time for what decides whether a finding refuses, also where other looks used it up.
+    fn give_time(&mut self) {
+        let at_least = Instant::now() + LAST_LOOK;
+        self.deadline = self.deadline.map(|deadline| deadline.max(at_least));
     }
 
     /// The outcome of `looking`, or why it is unknown.

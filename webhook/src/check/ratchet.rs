@@ -12,11 +12,8 @@ use crate::object::Object;
 const SOLVER: &str = "acme.cert-manager.io/http01-solver";
 
 /// Turns errors that must not refuse into warnings: all of an object on its way out, of an ACME
-/// solver and of what a controller makes after a template, and those that the object had before
-/// this update, be it that they moved.
-///
-/// An update that leaves what rules read as it was has no other errors than before, so it passes.
-pub(super) fn apply(subject: &Subject, before: Option<&Scene>, judgement: &mut Judgement) {
+/// solver and of what a controller makes after a template.
+pub(super) fn let_go(subject: &Subject, judgement: &mut Judgement) {
     let object = &subject.object;
     if object.is_being_deleted() && subject.operation != Operation::Delete {
         soften(judgement, "the object is being deleted", |_| true);
@@ -28,7 +25,12 @@ pub(super) fn apply(subject: &Subject, before: Option<&Scene>, judgement: &mut J
         // The template was judged where a person was looking; a rollout or a drain must go on.
         soften(judgement, "a controller makes it", |it| it.scope == Scope::Configuration);
     }
-    let Some(before) = before else { return };
+}
+
+/// Turns errors into warnings that `object` had before this update, be it that they moved.
+///
+/// An update that leaves what rules read as it was has no other errors than before, so it passes.
+pub(super) fn apply(before: &Scene, object: &Object, judgement: &mut Judgement) {
     let old = crate::rules::run(before);
     let old = errors(&old, &before.object);
     let mut were_there = were_there(&old, &errors(&judgement.findings, object)).into_iter();

@@ -116,6 +116,13 @@ pub struct Own {
     pub maker: Sighting<Maker>,
 }
 
+impl Own {
+    /// The Secret that `object` is.
+    pub(super) fn of(object: &Object, maker: Sighting<Maker>) -> Self {
+        Self { secret: Arc::new(SeenSecret::new(Secret::read(object.clone()))), maker }
+    }
+}
+
 /// A reference and the Secret that it leads to.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {

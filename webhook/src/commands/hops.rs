@@ -31,8 +31,8 @@ not be read.";
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The host that a client asks for, such as shop.example.com
-    #[arg(value_name = "HOST")]
+    /// The host that a client asks for, such as shop.example.com, or a URL with it
+    #[arg(value_name = "HOST", value_parser = host)]
     host: String,
     #[command(flatten)]
     input: Input,
@@ -67,6 +67,23 @@ impl Args {
     }
 }
 
+/// The host of a URL, with or without scheme, port and path; in small letters, and without the dot that
+/// ends a name of DNS.
+fn host(text: &str) -> Result<String, String> {
+    let behind_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = behind_scheme.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => authority,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() {
+        return Err("there is no host in it; write one such as shop.example.com".to_owned());
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
 async fn ways(host: &str, source: &Source, now: i64) -> Result<Vec<Way>, Vec<String>> {
     let objects = source.everything().await?;
     let world = World { objects: &objects, surroundings: &source.surroundings, now };
@@ -83,4 +100,28 @@ async fn ways(host: &str, source: &Source, now: i64) -> Result<Vec<Way>, Vec<Str
         None => format!("help: there are {}", list(&hosts, 8)),
     };
     Err(vec![format!("error: nothing takes in the host `{}`", escape(host)), help])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host;
+
+    #[test]
+    fn a_host_is_read_however_it_is_at_hand() {
+        for text in [
+            "shop.example.com",
+            "Shop.Example.COM",
+            "shop.example.com.",
+            "shop.example.com:443",
+            "https://shop.example.com/cart?item=1",
+            "https://shop.example.com.:8443",
+            "shop.example.com/cart",
+        ] {
+            assert_eq!(host(text).as_deref(), Ok("shop.example.com"), "{text}");
+        }
+        assert_eq!(host("*.example.com").as_deref(), Ok("*.example.com"));
+        for nothing in ["", ".", "/", ":80", "https://", "https:///x"] {
+            assert!(host(nothing).is_err(), "{nothing}");
+        }
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lasthop_contract::problem::Code;
@@ -20,7 +19,7 @@ use crate::object::Object;
 use crate::render::admission;
 use crate::review::{self, Answer, Question};
 use crate::rules;
-use crate::surroundings::{Sighting, Surroundings};
+use crate::surroundings::{Looks, Sighting, Surroundings};
 use crate::telemetry::{Entry, InjectionOutcome, Verdict};
 
 /// Judges `question` with lookups until `deadline`; logs it, counts its findings.
@@ -32,7 +31,7 @@ pub(super) async fn judge(
 ) -> (Verdict, Value) {
     let began = Instant::now();
     let told = Told::of(entry, &question);
-    let looks = Arc::default();
+    let looks: Arc<Looks> = Arc::default();
     let review = Review { app, surroundings: app.surroundings.counting(&looks), deadline };
     let Judged { findings, answer } = match entry {
         Entry::Mutate => review.mutate(question).await,
@@ -42,8 +41,7 @@ pub(super) async fn judge(
     for finding in &findings {
         app.metrics.found(finding);
     }
-    let looks = looks.load(Ordering::Relaxed);
-    told.log(verdict, &findings, looks, began.elapsed());
+    told.log(verdict, &findings, &looks, began.elapsed());
     (verdict, review::answer(&told.uid, answer))
 }
 
@@ -232,7 +230,7 @@ impl Told {
         }
     }
 
-    fn log(&self, verdict: Verdict, findings: &[Finding], looks: usize, took: Duration) {
+    fn log(&self, verdict: Verdict, findings: &[Finding], looks: &Looks, took: Duration) {
         let codes: BTreeSet<String> = findings.iter().map(|it| it.code.to_string()).collect();
         let codes = codes.into_iter().collect::<Vec<_>>().join(",");
         tracing::info!(
@@ -246,7 +244,8 @@ impl Told {
             dry_run = self.dry_run,
             verdict = verdict.word(),
             codes,
-            lookups = looks,
+            lookups = looks.count(),
+            lookup_seconds = looks.waited().as_secs_f64(),
             seconds = took.as_secs_f64(),
             "review"
         );

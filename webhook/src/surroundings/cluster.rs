@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::{join_all, try_join_all};
 use serde_json::json;
@@ -19,11 +18,13 @@ use crate::reference::{self, istio_gateway};
 use crate::telemetry::{LookupOutcome, Metrics};
 
 mod api_server;
+mod looks;
 mod routing;
 mod seen;
 mod version;
 
 pub use api_server::{ApiError, ApiServer, is_name};
+pub use looks::Looks;
 pub use version::{Version, Versions};
 
 use seen::Seen;
@@ -81,7 +82,7 @@ pub struct Cluster {
     seen: Arc<Seen>,
     names: NameSource,
     metrics: Option<Arc<Metrics>>,
-    looks: Arc<AtomicUsize>,
+    looks: Arc<Looks>,
 }
 
 fn collections(kind: Listed) -> &'static [Collection] {
@@ -134,10 +135,10 @@ impl Cluster {
         Self { api, seen: Arc::default(), names, metrics, looks: Arc::default() }
     }
 
-    /// The same cluster for one review: what it is asked is counted in `looks`.
+    /// The same cluster for one review: what it is asked is counted and timed in `looks`.
     #[must_use]
-    pub fn counting(&self, looks: &Arc<AtomicUsize>) -> Self {
-        Self { looks: Arc::clone(looks), ..self.clone() }
+    pub fn counting(&self, looks: &Arc<Looks>) -> Self {
+        Self { api: self.api.timing(looks), looks: Arc::clone(looks), ..self.clone() }
     }
 
     /// The API server behind it.
@@ -375,7 +376,7 @@ impl Cluster {
 
     /// An answer of the API server as a sighting; counts it.
     fn told<T>(&self, answer: Result<T, ApiError>) -> Sighting<T> {
-        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.looks.add_one();
         let (outcome, sighting) = match answer {
             Ok(it) => (LookupOutcome::Found, Sighting::Found(it)),
             Err(ApiError::Missing) => (LookupOutcome::Missing, Sighting::Missing),

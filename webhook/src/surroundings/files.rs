@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::{Listed, Sighting, makers};
+use super::{Cluster, Listed, Sighting, makers};
 use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::reference::{self, gateway_api, istio_gateway};
@@ -34,6 +34,8 @@ struct Audited {
     secrets: SecretListing,
     /// Why not everything that makes Secrets could be listed, where it could not.
     makers: Option<String>,
+    /// Where to look for what is of another namespace.
+    beyond: Cluster,
 }
 
 /// A set of documents.
@@ -107,15 +109,17 @@ impl Files {
     }
 
     /// Everything that `namespace` of a cluster holds: what is not there is missing. What is of
-    /// another namespace is unknown, and so is what makes a Secret, where `makers` says why not all of
-    /// that could be listed.
+    /// another namespace is looked for in the cluster `beyond`. What makes a Secret is unknown where
+    /// `makers` says why not all of that could be listed.
     pub fn of_namespace(
         objects: Vec<Object>,
         namespace: &str,
         secrets: SecretListing,
         makers: Option<String>,
+        beyond: Cluster,
     ) -> Self {
-        let audited = Arc::new(Audited { namespace: namespace.to_owned(), secrets, makers });
+        let namespace = namespace.to_owned();
+        let audited = Arc::new(Audited { namespace, secrets, makers, beyond });
         Self { audited: Some(audited), ..Self::new(objects, Completeness::Part) }
     }
 
@@ -130,6 +134,17 @@ impl Files {
     pub fn share(&self, parts: usize) -> Self {
         let comparisons = Arc::new(AtomicUsize::new(COMPARISONS / parts.max(1)));
         Self { comparisons, ..self.clone() }
+    }
+
+    /// The cluster to ask about `namespace`, where these are all documents of another one.
+    pub(super) fn beyond(&self, namespace: &str) -> Option<&Cluster> {
+        let audited = self.audited.as_deref().filter(|it| it.namespace != namespace);
+        audited.map(|it| &it.beyond)
+    }
+
+    /// The cluster to ask about all namespaces, where these are the documents of one.
+    pub(super) fn cluster(&self) -> Option<&Cluster> {
+        self.audited.as_deref().map(|it| &it.beyond)
     }
 
     /// The Secret `namespace/name`.

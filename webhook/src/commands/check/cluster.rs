@@ -18,11 +18,17 @@ use crate::inject::{self, Wish, pod};
 use crate::object::Object;
 use crate::render::manifests;
 use crate::rules;
+use crate::rules::could_not_look;
 use crate::rules::sidecar_absent::{self, Absence};
-use crate::surroundings::{ApiError, ApiServer, Files, SecretListing, Surroundings, audit};
+use crate::surroundings::{
+    ApiError, ApiServer, Cluster, Files, NameSource, SecretListing, Surroundings, audit,
+};
 
 /// Namespaces of the cluster itself, which the webhook is not sent either.
 const NOT_OURS: [&str; 3] = ["kube-node-lease", "kube-public", "kube-system"];
+
+/// Among files the help is to add one.
+const NOT_SEEN: &str = "an audit says nothing of what it cannot look at";
 
 /// What came of an audit.
 #[derive(Debug, Default)]
@@ -48,19 +54,26 @@ pub(super) async fn run(
     now: i64,
 ) -> Result<Audit, ApiError> {
     let namespaces = audit::namespaces(api, only).await?;
+    let beyond = Cluster::new(api.clone(), NameSource::Seen, None);
     let mut audit = Audit::default();
     let progress = Progress::new(namespaces.len());
     let judged = namespaces.iter().filter(|it| only.is_some() || !NOT_OURS.contains(&it.name()));
     for namespace in judged {
         progress.show(audit.namespaces, audit.objects, namespace.name());
         audit.namespaces += 1;
-        one(api, namespace, mode, now, &mut audit).await;
+        one((api, &beyond), namespace, mode, now, &mut audit).await;
     }
     progress.end();
     Ok(audit)
 }
 
-async fn one(api: &ApiServer, namespace: &Object, mode: &Mode, now: i64, audit: &mut Audit) {
+async fn one(
+    (api, beyond): (&ApiServer, &Cluster),
+    namespace: &Object,
+    mode: &Mode,
+    now: i64,
+    audit: &mut Audit,
+) {
     let name = namespace.name();
     let listed = audit::everything(api, name).await;
     for (what, error) in &listed.failures {
@@ -78,7 +91,8 @@ async fn one(api: &ApiServer, namespace: &Object, mode: &Mode, now: i64, audit: 
     let mut objects = listed.objects;
     objects.push(namespace.clone());
     let subjects: Vec<Object> = objects.iter().filter(|it| is_judged(it)).cloned().collect();
-    let files = Files::of_namespace(objects, name, secrets, listed.makers_withheld);
+    let makers = listed.makers_withheld;
+    let files = Files::of_namespace(objects, name, secrets, makers, beyond.clone());
     let surroundings = Surroundings::Files(files);
     for object in subjects {
         audit.objects += 1;
@@ -89,7 +103,10 @@ async fn one(api: &ApiServer, namespace: &Object, mode: &Mode, now: i64, audit: 
             let subject = Subject::created(object.clone(), name);
             findings = check::check(&subject, &surroundings, mode, now).await.findings;
         }
-        for finding in findings {
+        for mut finding in findings {
+            if finding.code == could_not_look::RULE.code {
+                NOT_SEEN.clone_into(&mut finding.help);
+            }
             if let Some(document) = document(&object) {
                 audit.findings.push((finding, document));
             }

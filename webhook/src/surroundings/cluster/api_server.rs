@@ -4,6 +4,7 @@
 //! their error paths logs what it could not parse, which here may be a Secret.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -14,6 +15,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use lasthop_contract::text::escape;
 use serde_json::{Value, json};
 
+use super::looks::Looks;
 use crate::object::Object;
 
 /// No request takes longer, whatever the caller would wait.
@@ -32,6 +34,7 @@ const MOST_OBJECTS: usize = 5_000;
 #[derive(Clone)]
 pub struct ApiServer {
     client: kube::Client,
+    looks: Arc<Looks>,
 }
 
 /// Why the API server did not do what it was asked.
@@ -87,13 +90,18 @@ impl ApiServer {
         };
         config.connect_timeout = Some(Duration::from_secs(3));
         let client = kube::Client::try_from(config).context("cannot make a client")?;
-        Ok(Self { client })
+        Ok(Self { client, looks: Arc::default() })
     }
 
     /// The API server that answers `client`.
     #[cfg(test)]
     pub(super) fn of(client: kube::Client) -> Self {
-        Self { client }
+        Self { client, looks: Arc::default() }
+    }
+
+    /// The same API server for one review: what it takes to answer is added up in `looks`.
+    pub(super) fn timing(&self, looks: &Arc<Looks>) -> Self {
+        Self { client: self.client.clone(), looks: Arc::clone(looks) }
     }
 
     /// One object.
@@ -223,6 +231,7 @@ impl ApiServer {
             .header(header::USER_AGENT, concat!("lasthop/", env!("CARGO_PKG_VERSION")))
             .body(Body::from(body))
             .map_err(|error| ApiError::Unreachable(format!("the path is not usable: {error}")))?;
+        let _under_way = self.looks.request();
         match tokio::time::timeout(PATIENCE, self.exchange(request)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(unreachable("did not answer in time")),
@@ -275,6 +284,21 @@ fn unusable(error: &KubeconfigError) -> anyhow::Error {
             let text = syntax.to_string();
             let place = text.find("line ").and_then(|at| text.get(at..)?.split(':').next());
             anyhow!("the kubeconfig is not YAML of the kind Config, {}", place.unwrap_or_default())
+        }
+        KubeconfigError::ReadConfig(why, path) => {
+            let path = escape(&path.display().to_string());
+            anyhow!("the kubeconfig `{path}` cannot be read: {why}")
+        }
+        KubeconfigError::CurrentContextNotSet => anyhow!(
+            "the kubeconfig has no `current-context`: `kubectl config get-contexts` lists what it has, \
+             `kubectl config use-context NAME` chooses one"
+        ),
+        KubeconfigError::LoadContext(name) | KubeconfigError::LoadClusterOfContext(name) => {
+            anyhow!(
+                "the kubeconfig has no context or no cluster `{}`: `kubectl config get-contexts` lists what \
+             it has",
+                escape(name)
+            )
         }
         error => anyhow!("{error}"),
     }
