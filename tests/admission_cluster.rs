@@ -162,6 +162,48 @@ fn what_was_broken_before_can_be_worked_on_and_what_goes_away_goes() {
 }
 
 #[test]
+fn what_is_legal_or_about_to_be_passes() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _turn = exclusively();
+    let webhook = Webhook::on(cluster, &[]);
+    let namespace = "legal";
+    cluster.namespace(namespace, &[]);
+    cluster.admitted(&good_secret(namespace, "web-tls"));
+    let leaf = Pki::new().authority("web").leaf().dns(HOST).issue();
+    let opaque = secret_manifest(namespace, "opaque-tls", "Opaque", &leaf.secret());
+    cluster.admitted(&opaque);
+    let shapes = [
+        json!([{ "hosts": [HOST] }]),
+        json!([{ "secretName": "web-tls" }]),
+        json!([{ "hosts": [HOST], "secretName": "opaque-tls" }]),
+        json!([]),
+        Value::Null,
+    ];
+    let mut legal = ingress(namespace, "");
+    for shape in shapes {
+        legal["spec"]["tls"] = shape;
+        let admitted = cluster.admitted(&legal.to_string());
+        assert_eq!(admitted.stderr, "", "{legal}: {admitted}");
+    }
+
+    // cert-manager answers a challenge with an Ingress of its own, beside one that waits for the Secret.
+    let mut solver = ingress(namespace, "not-yet");
+    solver["metadata"]["name"] = json!("cm-acme-http-solver-x7k2p");
+    solver["metadata"]["labels"] = json!({ "acme.cert-manager.io/http01-solver": "true" });
+    cluster.admitted(&solver.to_string());
+    let mut waits = ingress(namespace, "not-yet");
+    waits["metadata"]["name"] = json!("waits");
+    waits["metadata"]["annotations"] = json!({ "cert-manager.io/cluster-issuer": "letsencrypt" });
+    let told = cluster.admitted(&waits.to_string()).stderr;
+    assert!(told.contains("Warning: LH202"), "{told}");
+    // Minutes later.
+    cluster.admitted(&good_secret(namespace, "not-yet"));
+    waits["metadata"]["annotations"]["team"] = json!("shop");
+    assert_eq!(cluster.admitted(&waits.to_string()).stderr, "");
+    webhook.stop();
+}
+
+#[test]
 fn the_deletion_of_a_namespace_is_never_held_up() {
     let Some(cluster) = Cluster::shared() else { return };
     let _turn = exclusively();
