@@ -184,7 +184,8 @@ stringData:
         "broken-key",
         "the private key cannot be loaded",
         "The key is damaged, of a length or on a curve that TLS libraries do not load (RSA below \
-         2048 bits, secp256k1, DSA).",
+         2048 bits, secp256k1, DSA). An Ingress controller serves its default certificate; a sidecar does not become \
+         ready.",
         (
             "$ openssl genrsa 1024 > tls.key",
             "Make a new pair: `openssl ecparam -name prime256v1 -genkey -noout -out tls.key`, and \

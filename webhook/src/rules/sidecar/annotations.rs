@@ -148,7 +148,8 @@ spec:
         code: code::NOT_ASKED,
         name: "sidecar-not-asked-for",
         summary: "a pod says how its sidecar is to be, but does not ask for one",
-        why: "Only `lasthop.dev/inject: \"true\"` asks. Without it the other annotations do nothing.",
+        why: "Only `lasthop.dev/inject: \"true\"` asks. Without it the other annotations do nothing: the pod runs \
+              without a sidecar, and at its port nobody ends TLS. A balancer that re-encrypts answers 502.",
         example: "\
 metadata:
   annotations:
@@ -165,7 +166,8 @@ metadata:
         name: "namespace-not-labelled",
         summary: "a pod asks for a sidecar where injection is not switched on",
         why: "The API server shows lasthop only the pods of namespaces with the label `lasthop.dev/inject`, so that an outage of \
-              lasthop stops nobody else. In other namespaces the pods run without a sidecar.",
+              lasthop stops nobody else. In other namespaces the pods run without a sidecar: at its port nobody ends TLS, and \
+              a balancer that re-encrypts answers 502.",
         example: "\
 apiVersion: v1
 kind: Namespace
