@@ -129,6 +129,25 @@ fn an_idle_relay_of_bytes_is_closed_where_somebody_says_so() {
 }
 
 #[test]
+fn an_old_relay_of_bytes_is_closed_where_somebody_says_so() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let setup = scene.before(scene.app.address()).option("--protocol", "tcp");
+    let mut sidecar = setup.option("--max-connection-age", "1").start();
+    let mut client = answered(&sidecar);
+    // It is not idle.
+    while client.send(get("/status/204")).is_ok() {
+        if client.receive_until("\r\n\r\n").is_err() {
+            break;
+        }
+    }
+    sidecar.wait_until("counted", |it| closed(it, "age") > 0.5);
+    assert_eq!(sidecar.expect_log("connection")["reason"], "age");
+}
+
+#[test]
 fn an_old_connection_is_told_to_end_with_its_next_answer() {
     if skip::lacks(&["curl"]) {
         return;

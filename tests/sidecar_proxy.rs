@@ -8,6 +8,7 @@ use lasthop_tests::app::App;
 use lasthop_tests::pki::Pki;
 use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
 use lasthop_tests::skip;
+use lasthop_tests::tls::TlsClient;
 
 struct Scene {
     pki: Pki,
@@ -206,6 +207,38 @@ fn an_application_is_told_by_version_2_who_the_client_is() {
         assert!(contains(&told, part), "{part:?} is not in {told:?}");
     }
     assert!(told.ends_with(b"hello"), "{told:?}");
+}
+
+#[test]
+fn an_application_is_told_on_which_protocol_its_client_agreed() {
+    let scene = Scene::new();
+    let root = scene.pki.authority("server-ca").root_pem();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut sidecar = scene
+        .before(listener.local_addr().unwrap())
+        .option("--protocol", "tcp")
+        .option("--proxy-protocol", "send")
+        .option("--alpn", "h2,mqtt")
+        .start();
+    let offering = |sidecar: &Sidecar, protocols: &[&str]| {
+        TlsClient::connect_offering(protocols, (sidecar.tls, HOST, &root), None)
+    };
+    let authority = [2, 0, u8::try_from(HOST.len()).unwrap()];
+    for (offered, told) in [
+        (&["mqtt", "x"][..], &b"\x01\0\x04mqtt"[..]),
+        (&["mqtt", "h2"], b"\x01\0\x02h2"),
+        (&[], b""),
+    ] {
+        let mut connection = offering(&sidecar, offered).unwrap();
+        connection.finish_sending().unwrap();
+        let header = everything(listener.try_clone().unwrap());
+        // Behind the signature, the fixed part and two addresses of IPv4.
+        assert!(header[28..].starts_with(&[told, &authority].concat()), "{header:?}");
+    }
+    let line = sidecar.process.wait_for_log(|line| line["alpn"] == "mqtt");
+    assert!(line["cipher"].is_string(), "{line}");
+    assert!(offering(&sidecar, &["imap"]).is_err());
+    sidecar.expect_refusal("LH524");
 }
 
 #[test]

@@ -39,6 +39,7 @@ names! {
     TRUSTED_PROXIES = "trusted-proxies";
     IDENTITY_HEADERS = "identity-headers";
     PROXY_PROTOCOL = "proxy-protocol";
+    ALPN = "alpn";
     REDIRECT_PORT = "redirect-port";
     REDIRECT_STATUS = "redirect-status";
     REDIRECT_HTTPS_PORT = "redirect-https-port";

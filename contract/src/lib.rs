@@ -8,6 +8,7 @@
 //!
 //! The crate is free of I/O, of the clock and of async; `clippy.toml` beside it says so.
 
+pub mod alpn;
 pub mod annotation;
 pub mod client_policy;
 pub mod credential;

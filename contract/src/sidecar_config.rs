@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alpn::AlpnName;
 use crate::client_policy::{ClientAuth, ClientEku, CrlDepth, CrlExpired, CrlUnknown, Revocation};
 use crate::hsts::Hsts;
 
@@ -112,6 +113,10 @@ pub struct Terminate {
     /// What browsers are told where the application tells them nothing; not for `tcp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hsts: Option<Hsts>,
+    /// What is agreed on with clients by ALPN (RFC 7301), the preferred first; for `tcp` alone, where nobody
+    /// else knows what the bytes are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<AlpnName>,
 }
 
 /// The application's address: a port on localhost, tried on 127.0.0.1 first and then on `::1`, an
@@ -492,6 +497,7 @@ mod tests {
                         send: Some(ProxyVersion::V2),
                     },
                     hsts: Some("max-age=60; includeSubDomains".parse().unwrap()),
+                    alpn: vec!["mqtt".parse().unwrap()],
                 }),
                 Listener::Originate(Originate {
                     listen: "127.0.0.1:9001".parse().unwrap(),

@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, SignatureScheme, SupportedProtocolVersion};
 use rustls_pki_types::CertificateDer;
 
+use crate::alpn::AlpnName;
 use crate::client_policy::{ClientPolicy, ClientVerifier, RefusalObserver};
 use crate::credential::{Credential, Name};
 use crate::server_policy::{ServerObserver, ServerPolicy, ServerVerifier};
@@ -31,11 +32,12 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-/// What a listener offers in ALPN (RFC 7301) before an application that speaks `protocol`.
-pub fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
+/// What a listener offers in ALPN (RFC 7301) before an application that speaks `protocol`; with bytes, what
+/// was `chosen` for it.
+pub fn alpn(protocol: Protocol, chosen: &[AlpnName]) -> Vec<Vec<u8>> {
     match protocol {
-        Protocol::Http | Protocol::H2c => &[b"h2", b"http/1.1"],
-        Protocol::Tcp => &[],
+        Protocol::Http | Protocol::H2c => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Protocol::Tcp => chosen.iter().map(|name| name.as_bytes().to_vec()).collect(),
     }
 }
 
@@ -68,7 +70,7 @@ pub struct ServerTls<'a> {
     /// Who may come in; [`None`] asks for no certificate.
     pub clients: Option<(Arc<ClientPolicy>, Arc<dyn RefusalObserver>)>,
     /// The protocols for ALPN (RFC 7301), the preferred first; empty for none.
-    pub alpn: &'a [&'a [u8]],
+    pub alpn: &'a [Vec<u8>],
 }
 
 impl ServerTls<'_> {
@@ -91,7 +93,7 @@ impl ServerTls<'_> {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = self.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        self.alpn.clone_into(&mut config.alpn_protocols);
         config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         // A client that resumes gets the next one then; making the second that rustls would send at
         // once costs every handshake, also of those who never come back.

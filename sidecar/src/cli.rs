@@ -198,6 +198,7 @@ fn terminate(
         redirect_https_port,
         redirect_status,
         hsts,
+        alpn,
         require_loopback,
         unsafe_target: _,
     } = listener;
@@ -228,6 +229,7 @@ fn terminate(
         identity_headers,
         proxy_protocol: proxy(&proxy_protocol)?,
         hsts,
+        alpn,
     })];
     if let Some(port) = redirect_port {
         let same = if listen.port() == 0 { 443 } else { listen.port() };

@@ -48,7 +48,7 @@ pub(crate) struct Witnesses {
 pub(crate) struct Keeper {
     hasher: RandomState,
     witnesses: Witnesses,
-    alpn: &'static [&'static [u8]],
+    alpn: Vec<Vec<u8>>,
     credentials: Vec<Slot<Credential>>,
     clients: Option<ClientsKeeper>,
 }
@@ -155,7 +155,7 @@ impl Keeper {
         if !complete {
             return Err(troubles);
         }
-        let alpn = alpn(plan.protocol);
+        let alpn = alpn(plan.protocol, &plan.alpn);
         let keeper = Self { hasher, witnesses, alpn, credentials, clients };
         match keeper.generation() {
             Ok(generation) => Ok((keeper, generation, troubles)),
@@ -187,7 +187,7 @@ impl Keeper {
             self.credentials.iter().filter_map(|slot| slot.good.clone()).collect();
         let policy = self.clients.as_ref().map(|clients| Arc::clone(&clients.policy));
         let clients = policy.clone().map(|policy| (policy, Arc::clone(&self.witnesses.clients)));
-        let mut tls = ServerTls { credentials: &credentials, clients, alpn: self.alpn }
+        let mut tls = ServerTls { credentials: &credentials, clients, alpn: &self.alpn }
             .config()
             .map_err(|error| Trouble::tls(&error))?;
         if let Some(secrets) = &self.witnesses.secrets {

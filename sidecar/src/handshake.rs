@@ -129,7 +129,7 @@ impl fmt::Display for Failure {
                 write!(f, "client and sidecar have no TLS parameters in common: {reason}")
             }
             Self::NoCommonProtocol => {
-                f.write_str("the client offers (ALPN) neither `h2` nor `http/1.1`")
+                f.write_str("the client offers (ALPN) no protocol of this listener")
             }
             Self::ClientAlert { alert } => write!(
                 f,

@@ -160,6 +160,7 @@ impl Terminator {
             identity,
             proxy_protocol,
             hsts,
+            alpn: _,
         } = plan;
         let name = address.port().to_string();
         let metrics = Arc::new(process.metrics.of_listener(&name));

@@ -6,6 +6,7 @@ use lasthop_tests::app::App;
 use lasthop_tests::frames::{
     self, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, frame,
 };
+use lasthop_tests::process::Program;
 use lasthop_tests::sidecar::{HOST, Sidecar};
 use lasthop_tests::skip;
 use lasthop_tests::tls::TlsClient;
@@ -129,4 +130,24 @@ fn new_keys_without_end_cost_nothing() {
     let _taken = (0..20_000).all(|_| client.update_keys().is_ok());
     serves(&sidecar);
     assert!(memory(&sidecar) < before + GROWTH * 1024);
+}
+
+#[test]
+fn nobody_begins_a_handshake_again() {
+    if skip::lacks(&["curl", "openssl"]) {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let sidecar = scene.before(app.address()).start();
+    // `R` on a line of its own makes openssl ask for it, which TLS 1.3 has not (RFC 8446, 4.1.2).
+    let ran = Program::at("openssl")
+        .args(["s_client", "-tls1_2", "-servername", HOST, "-connect", &sidecar.tls.to_string()])
+        .input("R\n")
+        .run();
+    assert!(ran.stderr.contains("RENEGOTIATING"), "{ran}");
+    assert!(ran.stderr.contains("no renegotiation"), "{ran}");
+    let full = "lasthop_handshakes_total";
+    assert!((sidecar.metric(full, &["reason=\"full\""]) - 1.0).abs() < 0.5);
+    serves(&sidecar);
 }

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use lasthop_tests::app::App;
 use lasthop_tests::curl::Curl;
 use lasthop_tests::openssl::SClient;
+use lasthop_tests::pki::Key;
 use lasthop_tests::raw::{RawApp, nobody};
 use lasthop_tests::sidecar::Sidecar;
 use lasthop_tests::skip;
@@ -68,6 +69,38 @@ fn the_certificate_is_chosen_by_server_name() {
         assert_eq!(subject(sni), expected, "{sni:?}");
     }
     assert!((sidecar.metric("lasthop_sni_default_total", &[]) - 3.0).abs() < 0.5);
+}
+
+#[test]
+fn one_name_has_a_certificate_for_clients_of_either_kind_of_key() {
+    if skip::lacks(&["openssl"]) {
+        return;
+    }
+    let app = App::start();
+    let scene = Scene::new();
+    let ca = scene.pki.authority("server-ca");
+    let leaf = |kind: &str, key| ca.leaf().dns("one.example").common_name(kind).key(key).issue();
+    let (ecdsa, rsa) = (leaf("ecdsa", Key::P256), leaf("rsa", Key::Rsa2048));
+    for (first, second) in [(&ecdsa, &rsa), (&rsa, &ecdsa)] {
+        let sidecar = Sidecar::before(app.address()).serving(first).serving(second).start();
+        for sni in [Some("one.example"), None] {
+            for (version, option, value, expected) in [
+                ("-tls1_3", "-sigalgs", "ECDSA+SHA256", "CN = ecdsa"),
+                ("-tls1_3", "-sigalgs", "RSA-PSS+SHA256", "CN = rsa"),
+                ("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256", "CN = ecdsa"),
+                ("-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256", "CN = rsa"),
+            ] {
+                let shake = SClient::to(sidecar.tls);
+                let shake = match sni {
+                    Some(name) => shake.sni(name),
+                    None => shake,
+                };
+                let shake = shake.option(version, None).option(option, Some(value));
+                let ran = shake.request("one.example", "/").run();
+                assert_eq!(ran.subject(), Some(expected), "{sni:?} {value}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -179,7 +179,7 @@ static HANDSHAKES: &[Logged] = &[
     Logged {
         code: Code(524),
         reason: "no_common_protocol",
-        what: "the client speaks neither `h2` nor `http/1.1`",
+        what: "the client offers by ALPN no protocol of the listener",
         why: "It asks for another application protocol (ALPN), so it is no HTTP client.",
         cure: "For other protocols than HTTP write `lasthop.dev/protocol: tcp`.",
     },

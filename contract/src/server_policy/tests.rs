@@ -248,7 +248,7 @@ fn shake(
     let observer: Arc<dyn ServerObserver> = Arc::<Heard>::clone(observer);
     let client = ClientTls { credential: None, server: (Arc::new(policy), observer), alpn };
     let credentials = [serving.credential()];
-    let server = ServerTls { credentials: &credentials, clients: None, alpn: &[b"h2"] };
+    let server = ServerTls { credentials: &credentials, clients: None, alpn: &[b"h2".to_vec()] };
     let name = ServerName::try_from(asked.to_owned()).unwrap();
     let mut client = ClientConnection::new(Arc::new(client.config().unwrap()), name).unwrap();
     let mut server = ServerConnection::new(Arc::new(server.config().unwrap())).unwrap();

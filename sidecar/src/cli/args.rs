@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lasthop_contract::alpn::AlpnName;
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, CrlDepth, CrlExpired, CrlUnknown};
 use lasthop_contract::hsts::{Hsts, HstsError};
 use lasthop_contract::sidecar_config::{
@@ -154,6 +155,13 @@ pub(super) struct ListenerArgs {
     /// "; includeSubDomains" and "; preload" behind it where they hold (RFC 6797)
     #[arg(long, value_name = "VALUE", requires = "listen", value_parser = hsts)]
     pub(super) hsts: Option<Hsts>,
+
+    /// With --protocol tcp: what is agreed on with clients by ALPN, the preferred first, such as h2,http/1.1
+    ///
+    /// Who offers none of it is refused, and who offers nothing comes in. --proxy-protocol send tells the
+    /// application. HTTP listeners speak h2 and http/1.1.
+    #[arg(long, value_name = "NAME,…", requires = "listen", value_delimiter = ',')]
+    pub(super) alpn: Vec<AlpnName>,
 
     /// Whether to be unready while the application also answers on other addresses than loopback
     /// [default: true with client certificates, else false]

@@ -10,7 +10,7 @@ use lasthop_contract::sidecar_config::{Listener, Originate, Upstream};
 use super::{Refused, path_text, words};
 
 /// Flags of a listener that ends TLS, which have no meaning beside `--upstream`.
-const OF_TERMINATE: [&str; 20] = [
+const OF_TERMINATE: [&str; 21] = [
     "forward",
     "tls_secret",
     "protocol",
@@ -20,6 +20,7 @@ const OF_TERMINATE: [&str; 20] = [
     "redirect_https_port",
     "hsts",
     "proxy_protocol",
+    "alpn",
     "require_loopback",
     "unsafe_target",
     "client_auth",

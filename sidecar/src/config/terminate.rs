@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use http::HeaderValue;
+use lasthop_contract::alpn::AlpnName;
 use lasthop_contract::client_policy::{
     AllowedClients, ClientAuth, ClientEku, PolicyError, Revocation,
 };
@@ -34,6 +35,8 @@ pub(crate) struct TerminatePlan {
     pub(crate) proxy_protocol: ProxyProtocol,
     /// What browsers are told where the application tells them nothing.
     pub(crate) hsts: Option<HeaderValue>,
+    /// What is agreed on with clients where the application is sent bytes.
+    pub(crate) alpn: Vec<AlpnName>,
 }
 
 /// Who may come in.
@@ -74,6 +77,7 @@ impl Reading<'_> {
             identity_headers,
             proxy_protocol,
             hsts,
+            alpn,
         } = terminate;
         let application = Target::all(forward);
         self.check_application(&application);
@@ -95,6 +99,7 @@ impl Reading<'_> {
         };
         self.check_proxy_protocol(*proxy_protocol, &trusted, *protocol);
         let hsts = self.hsts(hsts.as_ref(), *protocol);
+        self.check_alpn(alpn, *protocol);
         let mut clients = clients.ok()?;
         if let (Some(_), Some(clients)) = (&exempt, &mut clients) {
             // The handshake asks for a certificate and does not insist; requests without one are
@@ -122,6 +127,7 @@ impl Reading<'_> {
             identity,
             proxy_protocol: *proxy_protocol,
             hsts,
+            alpn: alpn.clone(),
         })
     }
 
@@ -133,6 +139,15 @@ impl Reading<'_> {
             );
         }
         HeaderValue::try_from(hsts.to_string()).ok()
+    }
+
+    fn check_alpn(&mut self, alpn: &[AlpnName], protocol: Protocol) {
+        if !alpn.is_empty() && protocol != Protocol::Tcp {
+            (self.report)(
+                "`alpn` is for `protocol: tcp`: an HTTP listener speaks `h2` and `http/1.1`"
+                    .to_owned(),
+            );
+        }
     }
 
     fn check_proxy_protocol(

@@ -52,6 +52,7 @@ fn what_is_unsafe_is_refused() {
             r#","protocol":"tcp","clients":{"auth":"required","caSecret":"ca","allowed":["*"],"exemptPaths":["/a"]}"#,
             "there are no paths",
         ),
+        (r#","alpn":["mqtt"]"#, "`alpn` is for `protocol: tcp`"),
         (r#","trustedProxies":["allowed-clients"]"#, "nobody would be trusted"),
         (r#","proxyProtocol":{"accept":"fromTrusted"}"#, "needs address ranges"),
         (

@@ -164,7 +164,12 @@ pub(crate) fn fields(admitted: &Admitted, terminator: &Terminator) -> Fields {
     }
     fields.text("tls", admitted.version);
     fields.text("cipher", admitted.cipher);
-    fields.text("alpn", admitted.protocol.word());
+    match (terminator.protocol, admitted.stream.get_ref().1.alpn_protocol()) {
+        (Protocol::Tcp, None) => {}
+        // It is one of those that the configuration names.
+        (Protocol::Tcp, Some(name)) => fields.foreign("alpn", &String::from_utf8_lossy(name)),
+        (Protocol::Http | Protocol::H2c, _) => fields.text("alpn", admitted.protocol.word()),
+    }
     if let Some(client) = &admitted.client {
         fields.text("client_matched", &client.matched.to_string());
         if let Some(name) = client.certificate.names().first() {

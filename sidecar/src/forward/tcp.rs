@@ -68,7 +68,7 @@ pub(super) async fn relay(
 /// Waits until a bound or a change of policy ends the connection.
 async fn overdue(record: &Record, standing: Option<&Standing>, terminator: &Terminator) -> Closed {
     tokio::select! {
-        why = record.idle() => why,
+        why = record.bounded() => why,
         why = standing::lost(standing, terminator, &record.process, &record.fields) => why,
     }
 }
@@ -104,8 +104,9 @@ fn told(admitted: &Admitted) -> Told<'_> {
             }
         }
     };
-    let Admitted { sni, version, cipher, .. } = admitted;
-    Told { authority: sni.as_deref(), version, cipher, client }
+    let Admitted { stream, sni, version, cipher, .. } = admitted;
+    let (_, session) = stream.get_ref();
+    Told { alpn: session.alpn_protocol(), authority: sni.as_deref(), version, cipher, client }
 }
 
 /// Bytes of a connection, and when the last of them moved.
@@ -197,8 +198,22 @@ impl Record {
         Self { fields, flow: Arc::clone(&near.flow), metrics, process, end: End::Cut }
     }
 
+    /// Waits until a bound ends the relay. Of bytes nobody knows where one could end them well.
+    pub(super) async fn bounded(&self) -> Closed {
+        let aged = async {
+            match self.process.bounds.age {
+                Some(most) => sleep(most.saturating_sub(self.flow.start.elapsed())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            why = self.idle() => why,
+            () = aged => Closed::Age,
+        }
+    }
+
     /// Waits until no byte has moved for as long as that may be.
-    pub(super) async fn idle(&self) -> Closed {
+    async fn idle(&self) -> Closed {
         let Some(most) = self.process.bounds.idle_tcp else { return std::future::pending().await };
         loop {
             let left = most.saturating_sub(self.flow.quiet());

@@ -122,6 +122,8 @@ impl Websocket {
         match self {
             Self::Upgrade => {}
             Self::Translated { .. } | Self::Stream => {
+                // A tunnel has no length (RFC 9110, 9.3.6).
+                headers.remove(CONTENT_LENGTH);
                 headers.remove(SEC_WEBSOCKET_ACCEPT);
             }
             Self::Opened { accept } => {

@@ -9,6 +9,8 @@ use super::{Ends, SIGNATURE};
 /// What version 2 tells besides the two ends.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Told<'a> {
+    /// What was agreed on by ALPN (RFC 7301).
+    pub(crate) alpn: Option<&'a [u8]>,
     /// The server name that the client asked for.
     pub(crate) authority: Option<&'a str>,
     /// `TLSv1.3`.
@@ -57,6 +59,7 @@ fn v6(ip: IpAddr) -> Ipv6Addr {
 }
 
 /// Types of TLVs (2.2.1, 2.2.6).
+const ALPN: u8 = 0x01;
 const AUTHORITY: u8 = 0x02;
 const SSL: u8 = 0x20;
 const SSL_VERSION: u8 = 0x21;
@@ -72,7 +75,7 @@ const CLIENT_CERT_SESS: u8 = 4;
 /// a part of it could be another's.
 const MOST_NAME: usize = 1024;
 
-/// The header of version 2. No ALPN is told: with bytes there is none.
+/// The header of version 2.
 pub(super) fn v2(ends: &Ends, told: &Told<'_>) -> Vec<u8> {
     let mut rest = Vec::new();
     let Ends { source, destination } = ends;
@@ -89,7 +92,10 @@ pub(super) fn v2(ends: &Ends, told: &Told<'_>) -> Vec<u8> {
     for port in [source, destination].map(SocketAddr::port) {
         rest.extend(port.to_be_bytes());
     }
-    let Told { authority, version, cipher, client } = told;
+    let Told { alpn, authority, version, cipher, client } = told;
+    if let Some(name) = alpn {
+        put(&mut rest, ALPN, name);
+    }
     if let Some(name) = authority {
         put(&mut rest, AUTHORITY, name.as_bytes());
     }
@@ -151,15 +157,16 @@ mod tests {
     fn version_2_tells_of_tls_and_of_the_client() {
         let ends = ends("192.0.2.7:1", "192.0.2.8:443");
         let told = Told {
+            alpn: Some(b"h2"),
             authority: Some("a.b"),
             version: "TLSv1.3",
             cipher: "X",
             client: ClientTold::Presented { common_name: Some("me") },
         };
         let mut expected = SIGNATURE.to_vec();
-        expected.extend([0x21, 0x11, 0, 45]);
+        expected.extend([0x21, 0x11, 0, 50]);
         expected.extend([192, 0, 2, 7, 192, 0, 2, 8, 0, 1, 1, 0xbb]);
-        expected.extend(b"\x02\0\x03a.b");
+        expected.extend(b"\x01\0\x02h2\x02\0\x03a.b");
         expected.extend(b"\x20\0\x18\x07\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x02me\x23\0\x01X");
         assert_eq!(v2(&ends, &told), expected);
         let nobody = v2(&ends, &Told { client: ClientTold::Nobody, ..told });

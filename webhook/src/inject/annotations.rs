@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lasthop_contract::alpn::AlpnName;
 use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::{ClientAuth, ClientEku, Revocation};
 use lasthop_contract::hsts::Hsts;
@@ -72,6 +73,8 @@ pub struct Terminate {
     pub proxy_protocol: ProxyProtocol,
     /// What browsers are told where the app tells them nothing.
     pub hsts: Option<Hsts>,
+    /// What is agreed on with clients where the app is sent bytes.
+    pub alpn: Vec<AlpnName>,
 }
 
 /// Where an app is.
@@ -393,6 +396,7 @@ pub(super) fn check_value(annotation: &str, value: &str) -> Vec<Wrong> {
         }
         name::REDIRECT_STATUS => wrongs(values::redirect_status(value)),
         name::HSTS => wrongs(values::hsts(value)),
+        name::ALPN => wrongs(values::alpn(value)),
         name::MISSING_SECRET => wrongs(values::enforcement(value)),
         name::SIDECAR_IMAGE => wrongs(values::image(value)),
         name::SIDECAR_IMAGE_PULL_POLICY => wrongs(values::pull_policy(value)),

@@ -249,6 +249,7 @@ fn terminate(listener: &Terminate) -> sidecar_config::Terminate {
         identity_headers,
         proxy_protocol,
         hsts,
+        alpn,
     } = listener;
     let tls = |name: &String| Mount::Tls(name.clone()).directory();
     sidecar_config::Terminate {
@@ -264,6 +265,7 @@ fn terminate(listener: &Terminate) -> sidecar_config::Terminate {
         identity_headers: identity_headers.clone(),
         proxy_protocol: *proxy_protocol,
         hsts: hsts.clone(),
+        alpn: alpn.clone(),
     }
 }
 

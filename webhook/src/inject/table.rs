@@ -246,6 +246,15 @@ pub const TABLE: &[Annotation] = &[
         support: Support::Served,
     },
     Annotation {
+        name: name::ALPN,
+        default: "–",
+        meaning: "with protocol `tcp`: what is agreed on with clients by ALPN, the preferred first; `proxy-protocol: send` \
+                  tells the app. HTTP listeners speak `h2` and `http/1.1`",
+        example: "h2,http/1.1",
+        level: Level::Listener,
+        support: Support::Served,
+    },
+    Annotation {
         name: name::REDIRECT_PORT,
         default: "–",
         meaning: "a plain HTTP port that redirects to https on the same host",

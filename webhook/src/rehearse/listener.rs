@@ -29,7 +29,7 @@ pub type Found = BTreeMap<Mount, Sighting<Arc<SeenSecret>>>;
 pub struct Listener {
     policy: Result<Option<Arc<ClientPolicy>>, Arc<[Unfit]>>,
     credentials: Result<Arc<[Credential]>, Arc<[Unfit]>>,
-    alpn: &'static [&'static [u8]],
+    alpn: Vec<Vec<u8>>,
 }
 
 /// Why a listener cannot serve, or nobody can say.
@@ -98,7 +98,7 @@ impl fmt::Display for Called<'_> {
 pub(super) struct Serving {
     credentials: Arc<[Credential]>,
     pub(super) policy: Option<Arc<ClientPolicy>>,
-    alpn: &'static [&'static [u8]],
+    alpn: Vec<Vec<u8>>,
 }
 
 impl Serving {
@@ -107,7 +107,7 @@ impl Serving {
         observer: Arc<dyn RefusalObserver>,
     ) -> Result<rustls::ServerConfig, rustls::Error> {
         let clients = self.policy.clone().map(|policy| (policy, observer));
-        ServerTls { credentials: &self.credentials, clients, alpn: self.alpn }.config()
+        ServerTls { credentials: &self.credentials, clients, alpn: &self.alpn }.config()
     }
 }
 
@@ -117,7 +117,7 @@ impl Listener {
         Self {
             policy: policy(&terminate.clients, found),
             credentials: credentials(&terminate.tls_secrets, found),
-            alpn: alpn(terminate.protocol),
+            alpn: alpn(terminate.protocol, &terminate.alpn),
         }
     }
 
@@ -150,7 +150,7 @@ impl Listener {
             (Ok(credentials), Ok(policy)) => Ok(Serving {
                 credentials: Arc::clone(credentials),
                 policy: policy.clone(),
-                alpn: self.alpn,
+                alpn: self.alpn.clone(),
             }),
             (credentials, policy) => {
                 let of_credentials = credentials.as_ref().err().into_iter();

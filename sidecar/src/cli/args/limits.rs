@@ -52,6 +52,8 @@ pub(crate) struct LimitArgs {
 
     /// An HTTP connection takes no further request after so long, and a tenth more at most; 0 bounds
     /// none
+    ///
+    /// With tcp a connection is closed then, wherever its bytes are.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     max_connection_age: u64,
 

@@ -36,7 +36,7 @@ pub(super) async fn relay(
             Ok(_counted) => End::Whole,
             Err(error) => End::Broken(error),
         },
-        why = record.idle() => {
+        why = record.bounded() => {
             originator.metrics.closed(why);
             End::Closed(why)
         }

@@ -1,5 +1,6 @@
 //! The terminating listeners: which there are, and where the application is behind each.
 
+use lasthop_contract::alpn::AlpnName;
 use lasthop_contract::annotation as name;
 use lasthop_contract::hsts::Hsts;
 use lasthop_contract::sidecar_config::{
@@ -118,6 +119,7 @@ impl Reader<'_> {
         let trusted_proxies = self.trusted_proxies(port, protocol, proxy_protocol);
         let identity_headers = self.identity_headers(port, protocol);
         let hsts = self.hsts(port, protocol);
+        let alpn = self.alpn(port, protocol);
         let tls_secrets = self.get(name::TLS_SECRET, port, values::secret_names)?;
         Some(Terminate {
             listen: pair.listen,
@@ -129,6 +131,7 @@ impl Reader<'_> {
             identity_headers,
             proxy_protocol,
             hsts,
+            alpn,
         })
     }
 
@@ -186,6 +189,24 @@ impl Reader<'_> {
             return None;
         }
         Some(hsts)
+    }
+
+    /// What is agreed on with clients, where it is not HTTP anyway.
+    fn alpn(&mut self, port: Option<u16>, protocol: Protocol) -> Vec<AlpnName> {
+        let Some(held) = self.held(name::ALPN, port) else { return Vec::new() };
+        let Ok(alpn) = values::alpn(held.value) else { return Vec::new() };
+        if protocol == Protocol::Tcp {
+            return alpn;
+        }
+        if !self.is_excepted(name::PROTOCOL, held, port) {
+            let message = format!(
+                "`{}` is for protocol `tcp`: an HTTP listener speaks `h2` and `http/1.1`",
+                held.key()
+            );
+            let help = format!("leave it out, or write `{}: tcp`", name::PROTOCOL);
+            self.object(code::CONFLICT, &held.key(), message, help);
+        }
+        Vec::new()
     }
 
     /// Unless somebody says so: an app behind client authentication is to have no door beside it.

@@ -15,7 +15,7 @@ mod listener;
 mod upstream;
 
 pub(crate) use listener::{
-    app_socket, exempt_paths, hsts, proxy_protocol, redirect_status, require_loopback,
+    alpn, app_socket, exempt_paths, hsts, proxy_protocol, redirect_status, require_loopback,
 };
 pub(crate) use upstream::{server_names, sni, upstreams};
 

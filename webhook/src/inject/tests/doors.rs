@@ -285,3 +285,25 @@ fn ports_that_are_offered_are_free_and_the_right_way_round() {
     let told = help(&json!({"ports": "8443:8080", "redirect-port": "80"}), one);
     assert!(told.contains("`port: 80`, `targetPort: 8081`"), "{told}");
 }
+
+#[test]
+fn protocols_are_agreed_on_by_alpn_where_nobody_else_knows_them() {
+    let alpn = |annotations: Value| -> Vec<Vec<String>> {
+        let names = |it: Terminate| it.alpn.iter().map(ToString::to_string).collect();
+        terminates(&pod(&annotations)).into_iter().map(names).collect()
+    };
+    let tcp = json!({ "protocol": "tcp", "alpn": "mqtt, h2" });
+    assert_eq!(alpn(tcp), [["mqtt", "h2"]]);
+    let mixed = json!({
+        "ports": "8443:8080,9443:9090", "alpn": "mqtt", "protocol": "tcp", "protocol.9443": "http",
+    });
+    assert_eq!(alpn(mixed), [vec!["mqtt"], vec![]]);
+    for (annotations, code) in [
+        (json!({ "alpn": "mqtt" }), code::CONFLICT),
+        (json!({ "alpn": "h2,h2", "protocol": "tcp" }), code::VALUE),
+        (json!({ "alpn": "h\u{e9}", "protocol": "tcp" }), code::VALUE),
+        (json!({ "alpn": "", "protocol": "tcp" }), code::VALUE),
+    ] {
+        assert_eq!(run(&pod(&annotations)).findings()[0].code, code, "{annotations}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What stands on both sides of a listener: the application's door, the PROXY protocol, paths that
 //! need no certificate.
 
+use lasthop_contract::alpn::AlpnName;
 use lasthop_contract::exempt_paths::ExemptPaths;
 use lasthop_contract::hsts::{Hsts, HstsError};
 use lasthop_contract::sidecar_config::{
@@ -11,6 +12,7 @@ use super::{Wrong, entries, expect_at_most, word};
 
 /// No listener has more of them.
 const MOST_PATHS: usize = 64;
+const MOST_NAMES: usize = 16;
 const MOST_WAYS: usize = 4;
 
 /// Whether the pod is unready while the app's port answers beside the sidecar.
@@ -27,6 +29,26 @@ pub(crate) fn redirect_status(value: &str) -> Result<RedirectStatus, Vec<Wrong>>
 /// A value of `Strict-Transport-Security`.
 pub(crate) fn hsts(value: &str) -> Result<Hsts, Vec<Wrong>> {
     value.parse().map_err(|error: HstsError| Wrong::value(value, error.to_string()))
+}
+
+/// Names of protocols for ALPN, the preferred first.
+pub(crate) fn alpn(value: &str) -> Result<Vec<AlpnName>, Vec<Wrong>> {
+    expect_at_most(MOST_NAMES, value)?;
+    let (mut names, mut wrongs) = (Vec::<AlpnName>::new(), Vec::new());
+    for entry in entries(value) {
+        match entry.parse() {
+            Ok(name) if names.contains(&name) => {
+                let fact = format!("names `{name}` twice");
+                wrongs.extend(Wrong::new(fact, "leave one of them out"));
+            }
+            Ok(name) => names.push(name),
+            Err(expected) => wrongs.extend(Wrong::value(entry, expected.to_owned())),
+        }
+    }
+    if names.is_empty() && wrongs.is_empty() {
+        wrongs = Wrong::new("is empty", "write `h2,http/1.1`, or leave it out");
+    }
+    if wrongs.is_empty() { Ok(names) } else { Err(wrongs) }
 }
 
 /// `off`, or `accept` and `send`.
