@@ -1,6 +1,7 @@
 //! What one client may cost: connections, time, and patience.
 
-use std::net::SocketAddr;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
 
 use lasthop_tests::app::App;
 use lasthop_tests::frames::{self, END_HEADERS, END_STREAM, GOAWAY, HEADERS};
@@ -94,6 +95,38 @@ fn a_websocket_is_a_connection_until_it_ends() {
     drop(client);
     sidecar.wait_until("given back", |it| open(it) < 0.5);
     sidecar.get("/status/204").run().expect(204);
+}
+
+/// The first 60,000 bytes of a `ClientHello` of 65,520, in records (RFC 8446, 4 and 5.1).
+fn beginning_of_a_hello() -> Vec<u8> {
+    let mut hello = vec![1, 0, 0xff, 0xf0, 3, 3];
+    hello.resize(60_000, 0);
+    let record = |part: &[u8]| {
+        let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+        [&[0x16, 3, 1], &length[..], part].concat()
+    };
+    hello.chunks(15_000).flat_map(record).collect()
+}
+
+#[test]
+fn beginnings_of_large_handshakes_have_one_room_and_usual_ones_their_own() {
+    if skip::lacks(&["curl"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let mut sidecar = scene.before(scene.app.address()).start();
+    let hello = beginning_of_a_hello();
+    let begin = || {
+        let mut stream = TcpStream::connect(sidecar.tls).unwrap();
+        // Who is refused may be so before the last byte.
+        let _refused = stream.write_all(&hello);
+        stream
+    };
+    let held: Vec<TcpStream> = (0..250).map(|_| begin()).collect();
+    let line = sidecar.expect_refusal("LH533");
+    assert_eq!(line["reason"], "too_large");
+    sidecar.get("/status/204").run().expect(204);
+    drop(held);
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::credential::{Certificate, Purpose};
 use crate::problem::Code;
 use crate::tls::{algorithms, presented};
 
+mod listed;
 mod pattern;
 pub(crate) mod public_ca;
 mod refusal;
@@ -284,7 +285,7 @@ impl ClientPolicy {
                 now,
                 EkuPolicy(self.eku),
                 self.revocation.options(&lists),
-                None,
+                Some(&|path| listed::check(path, (&self.revocation_lists, self.revocation.depth))),
             )
             .map(|_path| ())
     }

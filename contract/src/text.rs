@@ -26,7 +26,7 @@ pub fn escape(raw: &str) -> String {
 /// Control characters steer terminals; the bidirectional and invisible ones make text lie.
 fn is_plain(character: char) -> bool {
     !character.is_control()
-        && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        && !matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A Unix time in seconds as `2026-11-21T13:00:00Z` (RFC 3339).
@@ -73,6 +73,7 @@ mod tests {
     fn escapes_what_steers_a_terminal() {
         assert_eq!(escape("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\u{a}");
         assert_eq!(escape("ab\u{202e}cd"), "ab\\u{202e}cd");
+        assert_eq!(escape("ab\u{61c}cd"), "ab\\u{61c}cd");
         assert_eq!(escape(&"x".repeat(300)).chars().count(), SHOWN + 1);
     }
 

@@ -215,7 +215,7 @@ async fn enter(
     }
     let generation = terminator.generation.load_full();
     let start = Instant::now();
-    let secured = match handshake::perform(stream, &generation).await {
+    let secured = match handshake::perform(stream, &generation, &process.handshake_room).await {
         Ok(secured) => secured,
         Err(failed) => {
             tell(&failed, peer, &terminator, &process);

@@ -9,7 +9,7 @@ use lasthop_contract::sidecar_config::{
 };
 
 use crate::cli::Settings;
-use crate::confine::Ports;
+use crate::confine::{Datagrams, Ports};
 use crate::dial::target::Target;
 use crate::limits::Bounds;
 
@@ -170,9 +170,11 @@ impl Plan {
         let connect = self.applications().map(|it| it.port());
         let outward = self.originate.iter().flat_map(OriginatePlan::connects_to);
         let probed = self.probes.iter().map(|it| it.action.port());
+        let resolves = self.originate.iter().any(OriginatePlan::resolves);
         Ports {
             connect: connect.chain(probed).chain(outward).collect(),
             listen: listen.map(|it| it.port()).collect(),
+            datagrams: if resolves { Datagrams::ForNames } else { Datagrams::Unneeded },
         }
     }
 }

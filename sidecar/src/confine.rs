@@ -7,17 +7,16 @@
 //! <https://docs.kernel.org/userspace-api/landlock.html>,
 //! <https://docs.kernel.org/userspace-api/seccomp_filter.html>
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, NetPort, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+mod calls;
+
+pub(crate) use calls::seal;
 
 /// The newest Landlock that is asked for; of an older one, what it has is taken.
 const NEWEST: ABI = ABI::V6;
@@ -41,6 +40,17 @@ pub(crate) struct Ports {
     pub(crate) connect: BTreeSet<u16>,
     /// That it listens on; 0 is any that the system chooses.
     pub(crate) listen: BTreeSet<u16>,
+    pub(crate) datagrams: Datagrams,
+}
+
+/// Whether UDP is needed, about which Landlock has nothing to say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Datagrams {
+    /// No name is looked up.
+    #[default]
+    Unneeded,
+    /// The system's resolver speaks it.
+    ForNames,
 }
 
 /// What the kernel took.
@@ -89,7 +99,7 @@ pub(crate) fn apply(ports: &Ports) -> Confined {
         }
         Err(error) => Extent::Nothing(error.to_string()),
     };
-    let seccomp = match filter() {
+    let seccomp = match calls::refuse(ports.datagrams) {
         Ok(()) => Extent::Full,
         Err(reason) => Extent::Nothing(reason),
     };
@@ -112,104 +122,13 @@ fn restrict(ports: &Ports) -> Result<RulesetStatus, RulesetError> {
     Ok(ruleset.restrict_self()?.ruleset)
 }
 
-/// System calls that a terminator never makes, and somebody who got into one would.
-const REFUSED: &[libc::c_long] = &[
-    // Other programs, and other processes.
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    // Other views of the system.
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_chroot,
-    libc::SYS_pivot_root,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsmount,
-    libc::SYS_mount_setattr,
-    // Parts of the kernel with a history.
-    libc::SYS_bpf,
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_keyctl,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_personality,
-    // It would pass the filter by: its operations are no system calls.
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    // The machine.
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_acct,
-    libc::SYS_quotactl,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex,
-];
-
-fn filter() -> Result<(), String> {
-    let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    refused.insert(libc::SYS_clone, vec![new_process()?]);
-    refused.insert(libc::SYS_socket, vec![odd_socket()?]);
-    install(refused, libc::EPERM)?;
-    // Its flags are in memory, out of a filter's sight; without it the C library takes `clone`.
-    install(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
-}
-
-fn install(calls: BTreeMap<i64, Vec<SeccompRule>>, errno: libc::c_int) -> Result<(), String> {
-    let architecture = std::env::consts::ARCH.try_into().map_err(text)?;
-    let errno = SeccompAction::Errno(errno.unsigned_abs());
-    let filter =
-        SeccompFilter::new(calls, SeccompAction::Allow, errno, architecture).map_err(text)?;
-    let program: BpfProgram = filter.try_into().map_err(text)?;
-    seccompiler::apply_filter_all_threads(&program).map_err(text)
-}
-
-/// `clone` that makes no thread.
-fn new_process() -> Result<SeccompRule, String> {
-    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
-    let without = SeccompCmpOp::MaskedEq(thread);
-    let flags = SeccompCondition::new(0, SeccompCmpArgLen::Qword, without, 0).map_err(text)?;
-    SeccompRule::new(vec![flags]).map_err(text)
-}
-
-/// A socket of another family than those of TCP, DNS and the lists of addresses.
-fn odd_socket() -> Result<SeccompRule, String> {
-    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-    let other = families.map(|family| {
-        let family = u64::from(family.unsigned_abs());
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family).map_err(text)
-    });
-    SeccompRule::new(other.into_iter().collect::<Result<_, _>>()?).map_err(text)
-}
-
-fn text(error: impl fmt::Display) -> String {
-    error.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::process::Command;
 
-    use socket2::{Domain, Socket, Type};
+    use socket2::{Domain, Protocol, Socket, Type};
 
     use super::*;
 
@@ -241,8 +160,11 @@ mod tests {
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (ours, theirs) = (bind(), bind());
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
-        let ports =
-            Ports { connect: BTreeSet::from([port(&ours)]), listen: BTreeSet::from([port(&ours)]) };
+        let ports = Ports {
+            connect: BTreeSet::from([port(&ours)]),
+            listen: BTreeSet::from([port(&ours)]),
+            datagrams: Datagrams::Unneeded,
+        };
         let Confined { landlock, seccomp } = apply(&ports);
         assert_eq!(seccomp, Extent::Full);
         let is = |result: io::Result<()>, errno: i32| {
@@ -252,6 +174,20 @@ mod tests {
         is(Command::new("/bin/true").spawn().map(drop), libc::EPERM);
         is(Socket::new(Domain::from(libc::AF_PACKET), Type::RAW, None).map(drop), libc::EPERM);
         std::thread::spawn(|| std::fs::read("/proc/self/status").unwrap()).join().unwrap();
+        // What Landlock takes for something else than a connection by TCP.
+        let socket = |kind, protocol: i32| {
+            Socket::new(Domain::IPV4, kind, Some(Protocol::from(protocol))).map(drop)
+        };
+        is(socket(Type::STREAM, libc::IPPROTO_MPTCP), libc::EPERM);
+        is(socket(Type::STREAM, libc::IPPROTO_SCTP), libc::EPERM);
+        is(socket(Type::DGRAM, 0), libc::EPERM);
+        is(socket(Type::DGRAM, libc::IPPROTO_ICMP), libc::EPERM);
+        let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let to = socket2::SockAddr::from(theirs.local_addr().unwrap());
+        let opened = stream.send_to_with_flags(b"in", &to, libc::MSG_FASTOPEN);
+        is(opened.map(drop), libc::EPERM);
+        let permissions = std::fs::metadata(folder).unwrap().permissions();
+        is(std::fs::set_permissions(folder, permissions), libc::EPERM);
         if landlock == Extent::Full {
             is(std::fs::write(format!("{folder}/new"), "text"), libc::EACCES);
             is(std::fs::create_dir(format!("{folder}/new")), libc::EACCES);
@@ -262,6 +198,10 @@ mod tests {
             println!("Landlock is not here in full, so only the filter was tried: {landlock}");
         }
         TcpStream::connect(ours.local_addr().unwrap()).unwrap();
+        let unbound = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap().listen(1);
+        unbound().unwrap();
+        assert_eq!(seal(), Extent::Full);
+        is(unbound(), libc::EPERM);
         println!("tried everything");
     }
 }

@@ -12,6 +12,7 @@ use rustls::server::Acceptor;
 use rustls::{AlertDescription, Error, PeerIncompatible};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -20,8 +21,10 @@ use crate::generation::Generation;
 use crate::limits;
 use crate::proxy_protocol::accept::NoHeader;
 
+mod metered;
 mod wire;
 
+use metered::{Metered, TooLarge};
 use wire::Asked;
 pub(crate) use wire::Wire;
 
@@ -66,6 +69,8 @@ pub(crate) enum Failure {
     Untouched,
     /// What came was not a handshake.
     Malformed { reason: String },
+    /// It is larger than is usual, and others like it took the room for that.
+    TooLarge,
     /// A PROXY header is wanted, and who connected is no trusted proxy.
     UntrustedProxy,
     /// A trusted proxy sent no PROXY header, or a wrong one.
@@ -88,6 +93,7 @@ impl Failure {
             Self::Malformed { .. } => Code(528),
             Self::UntrustedProxy => Code(530),
             Self::NoProxyHeader { .. } => Code(531),
+            Self::TooLarge => Code(533),
             Self::Untouched => return None,
         })
     }
@@ -106,6 +112,7 @@ impl Failure {
             Self::Aborted => "aborted",
             Self::Untouched => "untouched",
             Self::Malformed { .. } => "malformed",
+            Self::TooLarge => "too_large",
             Self::UntrustedProxy => "untrusted_proxy",
             Self::NoProxyHeader { .. } => "no_proxy_header",
         }
@@ -143,6 +150,12 @@ impl fmt::Display for Failure {
             Self::Malformed { reason } => {
                 write!(f, "the client's handshake cannot be read: {}", escape(reason))
             }
+            Self::TooLarge => write!(
+                f,
+                "the client's handshake takes more than {} KiB, and others like it take all the room \
+                 for such",
+                limits::HANDSHAKE_FREE / 1024
+            ),
             Self::UntrustedProxy => f.write_str(
                 "a PROXY header is wanted here, and no address range of `trusted-proxies` holds this peer",
             ),
@@ -179,9 +192,14 @@ impl RefusalObserver for Witness {
 
 /// Performs the handshake of `stream` with what `generation` serves. The stream of a failed one is
 /// closed so that the client can read the alert.
-pub(crate) async fn perform(stream: TcpStream, generation: &Generation) -> Result<Secured, Failed> {
+/// It has `room` with all others where it is large.
+pub(crate) async fn perform(
+    stream: TcpStream,
+    generation: &Generation,
+    room: &Arc<Semaphore>,
+) -> Result<Secured, Failed> {
     let deadline = Instant::now() + limits::HANDSHAKE;
-    let mut stream = Wire::new(stream);
+    let mut stream = Wire::new(Metered::new(stream, Arc::clone(room)));
     match timeout_at(deadline, listen(&mut stream)).await {
         Ok(Ok(())) => {}
         Ok(Err(reason)) => {
@@ -214,6 +232,7 @@ pub(crate) async fn perform(stream: TcpStream, generation: &Generation) -> Resul
             let has_asked =
                 session.process_new_packets().is_ok_and(|it| it.plaintext_bytes_to_read() > 0);
             wire.open(if has_asked { Asked::Already } else { Asked::Nothing });
+            wire.below().settle();
             let verified = match judged {
                 Some(Judged::Admitted(identity)) => Some(identity),
                 Some(Judged::Refused(_)) | None => None,
@@ -270,7 +289,11 @@ fn explain(error: &io::Error, judged: Option<Judged>) -> Failure {
     if let Some(Judged::Refused(refusal)) = judged {
         return Failure::Refused(refusal);
     }
-    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+    let cause = error.get_ref();
+    if cause.and_then(|inner| inner.downcast_ref::<TooLarge>()).is_some() {
+        return Failure::TooLarge;
+    }
+    let Some(error) = cause.and_then(|inner| inner.downcast_ref::<Error>()) else {
         return match error.kind() {
             io::ErrorKind::InvalidData => Failure::Malformed { reason: error.to_string() },
             _ => Failure::Aborted,
@@ -338,6 +361,7 @@ pub(crate) async fn close(mut stream: TlsStream<Wire>) {
 /// Closes so that the client gets to read what was last written: a socket that is closed with
 /// unread bytes resets the connection, which overtakes the alert.
 async fn linger(mut stream: Wire) {
+    stream.below().settle();
     if stream.shutdown().await.is_err() {
         return;
     }
@@ -389,6 +413,7 @@ mod tests {
             Failure::Malformed { reason: text() },
             Failure::UntrustedProxy,
             Failure::NoProxyHeader { reason: NoHeader::Late },
+            Failure::TooLarge,
         ];
         for failure in refusals.into_iter().map(refused).chain(others) {
             let row = format!("| {} | `{}` |", failure.code().unwrap(), failure.word());

@@ -23,6 +23,7 @@ mod keylog;
 mod limits;
 mod listener;
 mod load;
+mod memory;
 mod originator;
 mod plain;
 mod probe;

@@ -9,6 +9,23 @@ pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 /// From the first byte of a connection to the end of its handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// Bytes of a client's handshake that are kept for it, in any case. A usual one takes 2 to 8 KiB; more of
+/// it are ticket and certificates.
+pub(crate) const HANDSHAKE_FREE: usize = 16 * 1024;
+
+/// Bytes beyond [`HANDSHAKE_FREE`] of all handshakes together; one may have 64 KiB a message.
+pub(crate) const HANDSHAKE_ROOM: usize = 8 * 1024 * 1024;
+
+/// What a connection may take before anybody knows who it is, and the process by itself, in bytes: what
+/// a limit of memory is divided by.
+pub(crate) const CONNECTION_MEMORY: u64 = 32 * 1024;
+
+/// See [`CONNECTION_MEMORY`].
+pub(crate) const PROCESS_MEMORY: u64 = 24 * 1024 * 1024;
+
+/// Connections that there may be however little memory there is.
+pub(crate) const FEW_CONNECTIONS: usize = 100;
+
 /// From the first byte of a request's head to its last, where nobody chose another time.
 pub(crate) const REQUEST_HEAD: Duration = Duration::from_secs(10);
 

@@ -42,6 +42,8 @@ pub(crate) struct Process {
     pub(crate) per_client: Option<PerClient>,
     /// One permit a connection, over all listeners.
     pub(crate) room: Arc<Semaphore>,
+    /// One permit a byte of handshakes that are larger than usual.
+    pub(crate) handshake_room: Arc<Semaphore>,
     /// One permit a connection that is turned away and looked after for a moment.
     pub(crate) strangers: Semaphore,
     /// One permit a connection to an application, over all listeners.
@@ -69,6 +71,7 @@ pub(crate) fn test_process() -> Process {
         bounds: Bounds::default(),
         per_client: None,
         room: Arc::new(Semaphore::new(10)),
+        handshake_room: Arc::new(Semaphore::new(10)),
         strangers: Semaphore::new(10),
         application_room: Arc::new(Semaphore::new(10)),
         upstream_room: Arc::new(Semaphore::new(10)),

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept;
 use crate::cli::{KeyLogRequest, Purpose, Settings};
 use crate::config::{Plan, RedirectPlan};
-use crate::confine::{self, Confined, Confinement};
+use crate::confine::{self, Confined, Confinement, Extent};
 use crate::door::{self, Door};
 use crate::drain::{self, Phases, Signals};
 use crate::generation::Keeper;
@@ -27,6 +27,7 @@ use crate::keylog::{self, KeyTap};
 use crate::limits;
 use crate::listener::{Process, Terminator};
 use crate::load::{Loaded, load};
+use crate::memory;
 use crate::originator::Originator;
 use crate::probe::Probes;
 use crate::redirect;
@@ -112,7 +113,7 @@ pub fn run(settings: &Settings) -> Exit {
     if let Err(refused) = hardened {
         log.warn("the process could not be protected in full").text("reason", &refused).write();
     }
-    if let Some(Confined { landlock, seccomp }) = confined {
+    if let Some(Confined { landlock, seccomp }) = &confined {
         log.info("confined").display("landlock", landlock).display("seccomp", seccomp).write();
     }
     if let Some(oddity) = plan.drain.oddity() {
@@ -123,7 +124,8 @@ pub fn run(settings: &Settings) -> Exit {
         load(&plan, tap.as_ref(), |listener, trouble| reload::tell(&log, Some(listener), trouble));
     let exit = match loaded {
         Ok(loaded) => {
-            serve(&plan, Served { loaded, systemd, tap }, &log).unwrap_or_else(|exit| exit)
+            let served = Served { loaded, systemd, tap, confined };
+            serve(&plan, served, &log).unwrap_or_else(|exit| exit)
         }
         Err(exit) => {
             log.error("a Secret cannot be used, ending").write();
@@ -201,6 +203,7 @@ struct Served {
     systemd: Systemd,
     /// Where secrets may be asked for.
     tap: Option<Arc<KeyTap>>,
+    confined: Option<Confined>,
 }
 
 fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
@@ -223,6 +226,7 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
             .text("help", "raise RLIMIT_NOFILE, or lower `--max-connections`")
             .write();
     }
+    let max_connections = enough_memory(max_connections, log);
     let process = Arc::new(Process {
         log: log.clone(),
         metrics: Metrics::new(),
@@ -235,15 +239,21 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
         bounds: plan.bounds,
         per_client: plan.bounds.per_client.map(PerClient::new),
         room: Arc::new(Semaphore::new(max_connections)),
+        handshake_room: Arc::new(Semaphore::new(limits::HANDSHAKE_ROOM)),
         strangers: Semaphore::new(limits::STRANGERS),
         application_room: Arc::new(Semaphore::new(max_connections)),
         upstream_room: Arc::new(Semaphore::new(max_connections)),
     });
-    let Served { loaded, systemd, tap } = served;
+    let Served { loaded, systemd, tap, confined } = served;
     let bound =
         Bound::new(plan, loaded, Binder { passed: systemd.sockets, log: &process.log }, &process)?;
     if let Some(tap) = tap {
         serve_key_log(tap, &bound, &process);
+    }
+    if confined.is_some_and(|it| it.seccomp == Extent::Full)
+        && let Extent::Nothing(reason) = confine::seal()
+    {
+        log.warn("further listeners cannot be ruled out").text("reason", &reason).write();
     }
     let probes = Probes::new(&plan.probes, &process);
     let door = Arc::new(bound.door(plan));
@@ -262,6 +272,20 @@ fn serve(plan: &Plan, served: Served, log: &Log) -> Result<Exit, Exit> {
     runtime.shutdown_timeout(Duration::from_millis(100));
     log.info("ended").write();
     Ok(Exit::Ended)
+}
+
+/// Of `wanted` connections as many as the memory is enough for; who wanted more is told.
+fn enough_memory(wanted: usize, log: &Log) -> usize {
+    let possible = memory::affordable(wanted);
+    if possible < wanted {
+        let number = |it| u64::try_from(it).unwrap_or(u64::MAX);
+        log.warn("the container has too little memory for as many connections as are allowed")
+            .number("allowed", number(wanted))
+            .number("possible", number(possible))
+            .text("help", "raise its limit of memory, or lower `--max-connections`")
+            .write();
+    }
+    possible
 }
 
 fn runtime() -> io::Result<Runtime> {

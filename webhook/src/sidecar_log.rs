@@ -249,6 +249,15 @@ static HANDSHAKES: &[Logged] = &[
               clients have its address.",
         cure: "Raise the limit if it is a balancer's address, or have the balancer send the clients' with PROXY headers.",
     },
+    Logged {
+        code: Code(533),
+        reason: "too_large",
+        what: "a client's handshake is large, and others like it take all the room for such",
+        why: "A handshake takes a few KiB; 16 KiB are kept for each, and 8 MiB for what is more of all of them together. Who \
+              has no certificate could otherwise fill the memory with beginnings of handshakes.",
+        cure: "Look for who sends so many and does not go on; a client with so large a chain of certificates should \
+               present fewer of them.",
+    },
 ];
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub enum ClientPattern {
     Ip(IpAddr),
     /// `email:ADDRESS`: exactly this SAN.
     Email(String),
-    /// `cn:NAME`: the subject's CN, only where the certificate has no SAN.
+    /// `cn:NAME`: the subject's one CN, only where the certificate has no SAN. Of two, the application
+    /// might take the other one.
     CommonName(String),
     /// `sha256:HEX`: exactly this certificate.
     Certificate([u8; 32]),
@@ -99,13 +100,6 @@ fn dns_pattern(value: &str) -> Result<String, String> {
     if exact.contains('*') {
         return Err("a wildcard stands for the whole first label: `dns:*.example.com`".to_owned());
     }
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
     if exact.is_empty() || !exact.split('.').all(is_label) {
         return Err("this is not a DNS name (names beyond ASCII are written as `xn--…`)".to_owned());
     }
@@ -115,6 +109,12 @@ fn dns_pattern(value: &str) -> Result<String, String> {
         );
     }
     Ok(name)
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.len() <= 63
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// 32 bytes in hexadecimal digits, with or without colons between them.
@@ -163,7 +163,9 @@ impl ClientPattern {
                 .iter()
                 .any(|name| matches!(name, Name::Email(other) if other == address)),
             Self::CommonName(name) => {
-                certificate.names.is_none() && certificate.common_name.as_ref() == Some(name)
+                certificate.names.is_none()
+                    && certificate.common_names == 1
+                    && certificate.common_name.as_ref() == Some(name)
             }
             Self::Certificate(digest) => certificate.fingerprint() == *digest,
             Self::Key(digest) => certificate.key_fingerprint() == *digest,
@@ -176,7 +178,7 @@ impl ClientPattern {
 fn dns_matches(pattern: &str, san: &str) -> bool {
     let san = san.trim_end_matches('.').to_ascii_lowercase();
     match (pattern.strip_prefix("*."), san.split_once('.')) {
-        (Some(parent), Some((label, rest))) => !label.is_empty() && rest == parent,
+        (Some(parent), Some((label, rest))) => rest == parent && (label == "*" || is_label(label)),
         (Some(_), None) => false,
         (None, _) => pattern == san,
     }
@@ -248,6 +250,30 @@ mod tests {
         assert!(!dns_matches("*.example.com", "a.b.example.com"));
         assert!(!dns_matches("*.example.com", "example.com"));
         assert!(!dns_matches("*.example.com", ".example.com"));
+        for label in ["a b", "a/b", "a\0", "caf\u{e9}", "w*", "**"] {
+            assert!(!dns_matches("*.example.com", &format!("{label}.example.com")), "{label:?}");
+        }
+    }
+
+    #[test]
+    fn a_common_name_that_is_one_of_two_is_nobody_s() {
+        let certificate = |names: &[&str]| {
+            let mut params = rcgen::CertificateParams::default();
+            for (number, name) in names.iter().enumerate() {
+                let kind = match number {
+                    0 => rcgen::DnType::CommonName,
+                    // rcgen writes a kind once; this is the same one.
+                    _ => rcgen::DnType::CustomDnType(vec![2, 5, 4, 3]),
+                };
+                params.distinguished_name.push(kind, *name);
+            }
+            let key = rcgen::KeyPair::generate().unwrap();
+            Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap()
+        };
+        let alb = ClientPattern::CommonName("alb".to_owned());
+        assert!(alb.matches(&certificate(&["alb"])));
+        assert!(!alb.matches(&certificate(&["alb", "other"])));
+        assert!(!alb.matches(&certificate(&["other", "alb"])));
     }
 
     #[test]

@@ -160,6 +160,8 @@ pub struct Certificate {
     pub issuer: String,
     /// The first common name of the subject.
     pub common_name: Option<String>,
+    /// How many common names the subject has.
+    pub common_names: usize,
     /// Whether the key may sign, as TLS makes it do (RFC 5280, 4.2.1.3); [`None`] without the
     /// extension, which forbids nothing.
     pub signs: Option<bool>,
@@ -219,6 +221,7 @@ impl Certificate {
             subject: parsed.subject().to_string(),
             issuer: parsed.issuer().to_string(),
             common_name,
+            common_names: parsed.subject().iter_common_name().count(),
             signs,
             serial: hex(parsed.raw_serial()),
             names,

@@ -29,10 +29,16 @@ const DNS: u16 = 53;
 impl OriginatePlan {
     /// The TCP ports that it connects to.
     pub(super) fn connects_to(&self) -> Vec<u16> {
-        match self.target.host().parse::<IpAddr>() {
-            Ok(_address) => vec![self.target.port()],
-            Err(_name) => vec![self.target.port(), DNS],
+        let mut ports = vec![self.target.port()];
+        if self.resolves() {
+            ports.push(DNS);
         }
+        ports
+    }
+
+    /// Whether its next tier has a name, and so addresses that must be asked for.
+    pub(super) fn resolves(&self) -> bool {
+        self.target.host().parse::<IpAddr>().is_err()
     }
 }
 

@@ -174,16 +174,28 @@ fn strip(headers: &mut HeaderMap, trust: Trust) -> u64 {
 }
 
 /// Prefixes of headers that tell identity or way, in the spelling of [`normal`].
-const TOLD_PREFIXES: [&str; 30] = [
+const TOLD_PREFIXES: [&str; 44] = [
+    // `$WSCC`, `$WSRU` and their kin of WebSphere's plug-in.
+    "-ws",
     "cf-access-authenticated-",
     "client-cert",
+    "iv-creds",
+    "iv-groups",
+    "iv-user",
     "l5d-",
     "mtls-client-",
+    "oam-",
+    "oidc-claim-",
+    "oidc-userinfo-",
+    "shib-",
+    "sm-user",
     "ssl-",
     "tailscale-user-",
     "tls-client-",
+    "wl-proxy-client-",
     "x-amzn-mtls-",
     "x-amzn-oidc-",
+    "x-apigateway-api-userinfo",
     "x-auth-request-",
     "x-authenticated-",
     "x-authentik-",
@@ -192,10 +204,13 @@ const TOLD_PREFIXES: [&str; 30] = [
     "x-client-s-dn",
     "x-client-subject",
     "x-consumer-",
+    "x-credential-",
+    "x-endpoint-api-userinfo",
     "x-envoy-peer-metadata",
     "x-forwarded-",
     "x-goog-authenticated-user-",
     "x-ms-client-principal",
+    "x-ms-token-",
     "x-mtls-",
     "x-pomerium-",
     "x-remote-",
@@ -210,12 +225,16 @@ const TOLD_PREFIXES: [&str; 30] = [
 /// Such headers that are no prefix. `Proxy` becomes `HTTP_PROXY` where headers are read as CGI does,
 /// and so the proxy of the application's own requests (CVE-2016-5385); `Script-Name` and `Path-Info`
 /// move the application below another path (PEP 3333), as gunicorn lets a proxy on localhost do.
-const TOLD_NAMES: [&str; 32] = [
+const TOLD_NAMES: [&str; 41] = [
     "auth-user",
     "forwarded",
     "front-end-https",
+    "ms-aspnetcore-clientcert",
+    "ms-aspnetcore-winauthtoken",
     "path-info",
     "proxy",
+    "proxy-auth-cert",
+    "proxy-ssl-id",
     "remote-addr",
     "remote-email",
     "remote-group",
@@ -223,7 +242,9 @@ const TOLD_NAMES: [&str; 32] = [
     "remote-name",
     "remote-user",
     "script-name",
+    "wl-proxy-ssl",
     "x-arr-clientcert",
+    "x-arr-ssl",
     "x-auth-email",
     "x-auth-user",
     "x-auth-username",
@@ -238,21 +259,29 @@ const TOLD_NAMES: [&str; 32] = [
     "x-client-verify",
     "x-forwarded",
     "x-original-forwarded-for",
+    "x-original-proto",
     "x-peer-certificate",
+    "x-proxied-https",
     "x-scheme",
     "x-script-name",
     "x-ssl",
     "x-url-scheme",
+    "x-userinfo",
 ];
 
 /// Headers with the address of the client, each the way of another proxy.
-const TOLD_ADDRESSES: [&str; 17] = [
+const TOLD_ADDRESSES: [&str; 24] = [
+    "ali-cdn-real-ip",
+    "cdn-src-ip",
     "cf-connecting-ip",
+    "cf-connecting-ipv6",
     "client-ip",
     "do-connecting-ip",
     "fastly-client-ip",
     "fly-client-ip",
+    "forwarded-for",
     "incap-client-ip",
+    "proxy-client-ip",
     "true-client-ip",
     "x-appengine-user-ip",
     "x-azure-clientip",
@@ -261,9 +290,24 @@ const TOLD_ADDRESSES: [&str; 17] = [
     "x-cluster-client-ip",
     "x-envoy-external-address",
     "x-nf-client-connection-ip",
+    "x-original-for",
     "x-originating-ip",
     "x-proxyuser-ip",
     "x-real-ip",
+    "x-sucuri-clientip",
+];
+
+/// Fields that say where a request ends and for whom it is. In another spelling they are nobody's, but
+/// where headers are read as CGI does, `Content_Length` is `Content-Length`.
+const FRAMING: [&str; 8] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 fn is_stripped(name: &str, trust: Trust) -> bool {
@@ -273,7 +317,8 @@ fn is_stripped(name: &str, trust: Trust) -> bool {
             || TOLD_ADDRESSES.contains(&name)
     };
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return is_told(&normal(name));
+        let name = normal(name);
+        return is_told(&name) || FRAMING.contains(&name.as_str());
     }
     is_told(name) && !(trust == Trust::Trusted && is_kept(name))
 }

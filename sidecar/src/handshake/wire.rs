@@ -6,8 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
+
+use super::metered::Metered;
 
 /// Bytes that are read at first: a `ClientHello` fits in.
 const FIRST: usize = 4 * 1024;
@@ -27,7 +28,7 @@ const ONE_WAY: usize = 16 * 1024;
 /// on then. The last of it is the session ticket (RFC 8446, 4.6.1), which no client waits for that has
 /// asked for something already: it goes with the first bytes of the answer, in the same packet.
 #[derive(Debug)]
-pub(crate) struct Wire<S = TcpStream> {
+pub(crate) struct Wire<S = Metered> {
     stream: S,
     /// What was read, and TLS has not taken yet. No memory of its own while it is empty.
     ahead: BytesMut,
@@ -83,6 +84,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Asked::Nothing => 0,
         };
         self.phase = Phase::Open { said };
+    }
+
+    /// The connection itself.
+    pub(super) fn below(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     /// Whether the client, which is silent, may be waiting for what is held.

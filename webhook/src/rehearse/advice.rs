@@ -233,10 +233,11 @@ fn names(certificate: Option<&Certificate>) -> (String, String) {
         entry.filter(|entry| !entry.contains([',', '\n', '"', '`']) && escape(entry) == *entry);
     let fingerprint = || format!("sha256:{}", hex(&certificate.fingerprint()));
     match (&certificate.common_name, &certificate.names) {
-        (Some(common_name), None) => {
+        (Some(common_name), None) if certificate.common_names == 1 => {
             let entry = format!("cn:{}", escape(common_name));
             (format!("`{entry}` and no other name"), entry)
         }
+        (Some(_), None) => ("a certificate with several common names".to_owned(), fingerprint()),
         (None, None) => ("a certificate without names".to_owned(), fingerprint()),
         (_, Some(_)) => (list(&texts, 4), plain.unwrap_or_else(fingerprint)),
     }

@@ -19,7 +19,7 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().unwrap()
 }
 
-const FORGED: [&str; 83] = [
+const FORGED: [&str; 115] = [
     "X-Forwarded-For",
     "x-forwarded-proto",
     "X-Forwarded-Host",
@@ -103,6 +103,38 @@ const FORGED: [&str; 83] = [
     "Front-End-Https",
     "cf_connecting_ip",
     "X_Auth_Request_User",
+    "$WSCC",
+    "$WSRU",
+    "$wsra",
+    "WL-Proxy-Client-Cert",
+    "WL-Proxy-Client-IP",
+    "WL-Proxy-SSL",
+    "Proxy-Client-IP",
+    "Proxy-Auth-Cert",
+    "Proxy-Ssl-Id",
+    "X-Proxied-Https",
+    "SM_USER",
+    "SM_USERDN",
+    "iv-user",
+    "IV-Groups",
+    "OAM_REMOTE_USER",
+    "OIDC_CLAIM_sub",
+    "Shib-Identity-Provider",
+    "MS-ASPNETCORE-CLIENTCERT",
+    "X-ARR-SSL",
+    "X-MS-TOKEN-AAD-ID-TOKEN",
+    "X-Endpoint-API-UserInfo",
+    "X-Apigateway-Api-Userinfo",
+    "X-Userinfo",
+    "X-Credential-Identifier",
+    "X-Original-For",
+    "X-Original-Proto",
+    "CF-Connecting-IPv6",
+    "Ali-CDN-Real-IP",
+    "X-Sucuri-ClientIP",
+    "Content_Length",
+    "transfer_encoding",
+    "Transfer.Encoding",
 ];
 
 #[test]
@@ -131,6 +163,11 @@ fn what_only_looks_alike_is_passed_on() {
         "Remote-Address",
         "X-User-Id", // with X-Auth-Token, how clients of some applications log in
         "X-Client-Data",
+        "X-ARR-LOG-ID",
+        "WL-Proxy",
+        "Small-User",
+        "X-Host",
+        "Content_Type",
     ] {
         let mut headers = map(&[(name, "kept")]);
         let (_, stripped) = to_application(&mut headers, &origin(Trust::Untrusted));
