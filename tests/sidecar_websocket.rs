@@ -2,12 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use lasthop_tests::app::App;
 use lasthop_tests::frames::{self, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
 use lasthop_tests::outward::Outward;
 use lasthop_tests::pki::Pki;
 use lasthop_tests::process::{Program, Running, wait_until};
+use lasthop_tests::raw::{RawApp, read_head};
 use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
 use lasthop_tests::{skip, suite};
 
@@ -108,6 +111,43 @@ fn a_websocket_over_http1_reaches_an_application_of_http1_with_all_that_they_agr
          websocket: close 1000 (normal)\n"
     );
     assert_eq!(said, expected);
+}
+
+#[test]
+fn an_application_that_switches_for_anybody_gets_no_tunnel_past_the_headers() {
+    let (heard, hears) = mpsc::channel();
+    // A server of HTTP that takes the status of its answer from the path, and goes on with HTTP.
+    let app = RawApp::start(move |mut stream| {
+        let asked = read_head(&stream);
+        let _gone = stream.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        heard.send((asked, read_head(&stream))).unwrap();
+    });
+    let scene = Scene::new();
+    let sidecar = scene.before(app.address).start();
+    let mut client = sidecar.connect(None);
+    let upgrade = format!(
+        "GET /status/101 HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    client.send(upgrade).unwrap();
+    let head = client.receive_until("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+    let (asked, then) = hears.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(asked.contains("upgrade: websocket\r\n"), "{asked}");
+    assert_eq!(then, "");
+    // Without a key nobody could tell, and nobody is asked.
+    let keyless = format!(
+        "GET /status/101 HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    );
+    let mut client = sidecar.connect(None);
+    client.send(keyless).unwrap();
+    let head = client.receive_until("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+    let (asked, then) = hears.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(!asked.contains("upgrade"), "{asked}");
+    assert_eq!(then, "");
 }
 
 #[test]

@@ -259,7 +259,7 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
             Some(Websocket::opened(&parts.headers).map_err(|(status, text)| bad(status, text))?)
         }
         Protocol::H2c => None,
-        Protocol::Http | Protocol::Tcp => Some(Websocket::Upgrade),
+        Protocol::Http | Protocol::Tcp => Websocket::upgrade(&parts.headers),
     };
     let share = hop.share(websocket.as_ref()).map_err(|_crowded| crowded(hop, parts))?;
     let asked = Asked { websocket: websocket.is_some(), ..asked };

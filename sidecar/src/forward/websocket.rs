@@ -16,8 +16,8 @@ use lasthop_contract::sidecar_config::Protocol;
 /// A request for a WebSocket.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Websocket {
-    /// By an upgrade, which is passed on as it is.
-    Upgrade,
+    /// By an upgrade with this key, which is passed on as it is.
+    Upgrade { key: String },
     /// By an upgrade, which is answered with `accept`, and the application is asked for a stream.
     Opened { accept: HeaderValue },
     /// By a stream, and the application is asked for an upgrade with this key.
@@ -74,6 +74,13 @@ impl Websocket {
         Some(Self::Translated { key: STANDARD.encode(nonce) })
     }
 
+    /// What a request of HTTP/1.1 asks for that wants an upgrade, for a far side of HTTP/1.1; without one
+    /// key that is nothing (RFC 6455, 4.2.1), and nobody could tell whether the far side agreed.
+    pub(super) fn upgrade(headers: &HeaderMap) -> Option<Self> {
+        let key = only(headers, SEC_WEBSOCKET_KEY)?.to_str().ok()?;
+        Some(Self::Upgrade { key: key.to_owned() })
+    }
+
     /// What a request of HTTP/1.1 asks for that wants an upgrade, for a far side of HTTP/2.
     ///
     /// # Errors
@@ -96,7 +103,7 @@ impl Websocket {
     /// Gives the head of a request the form in which the far side is asked.
     pub(super) fn ask(&self, parts: &mut Parts) {
         match self {
-            Self::Upgrade => {}
+            Self::Upgrade { .. } => {}
             Self::Translated { key } => {
                 parts.method = Method::GET;
                 // With a stream the two fields mean nothing (RFC 8441, 5).
@@ -120,7 +127,7 @@ impl Websocket {
     /// Gives the head of an answer that agreed the form in which the near side was to be told.
     pub(super) fn agree(&self, headers: &mut HeaderMap) {
         match self {
-            Self::Upgrade => {}
+            Self::Upgrade { .. } => {}
             Self::Translated { .. } | Self::Stream => {
                 // A tunnel has no length (RFC 9110, 9.3.6).
                 headers.remove(CONTENT_LENGTH);
@@ -150,7 +157,8 @@ pub(super) fn verdict<B>(websocket: Option<&Websocket>, response: &Response<B>) 
     let seems = switches || status.is_success();
     let (agrees, seems) = match websocket {
         None => (false, switches),
-        Some(Websocket::Upgrade) => (switches, switches),
+        // Who answers 101 by rote goes on with HTTP: in a tunnel, past the header policy.
+        Some(Websocket::Upgrade { key }) => (switches && is_accepted(key, response), switches),
         Some(Websocket::Translated { key }) => (switches && is_accepted(key, response), seems),
         Some(Websocket::Stream | Websocket::Opened { .. }) => (status == StatusCode::OK, seems),
     };
@@ -161,7 +169,8 @@ pub(super) fn verdict<B>(websocket: Option<&Websocket>, response: &Response<B>) 
     }
 }
 
-/// Whether the application read the key; the client of a stream cannot see that.
+/// Whether the far side read the key; the client of a stream cannot see that, and one of an upgrade
+/// need not want to.
 fn is_accepted<B>(key: &str, response: &Response<B>) -> bool {
     let mut accepts = response.headers().get_all(SEC_WEBSOCKET_ACCEPT).iter();
     let (one, other) = (accepts.next(), accepts.next());
@@ -267,14 +276,31 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_has_one_key() {
+        let upgrade = |keys: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for key in keys {
+                headers.append(SEC_WEBSOCKET_KEY, HeaderValue::from_static(key));
+            }
+            Websocket::upgrade(&headers)
+        };
+        assert_eq!(upgrade(&[KEY]), Some(Websocket::Upgrade { key: KEY.to_owned() }));
+        assert_eq!(upgrade(&[]), None);
+        assert_eq!(upgrade(&[KEY, KEY]), None);
+    }
+
+    #[test]
     fn there_is_a_tunnel_where_the_application_agreed_to_what_it_was_asked() {
         let translated = Websocket::Translated { key: KEY.to_owned() };
+        let upgrade = Websocket::Upgrade { key: KEY.to_owned() };
         let opened = Websocket::Opened { accept: HeaderValue::from_static(ACCEPT) };
         for (websocket, response, expected) in [
             (None, answer(101, &[]), Verdict::Nonsense),
             (None, answer(200, &[]), Verdict::Answer),
-            (Some(&Websocket::Upgrade), answer(101, &[]), Verdict::Tunnel),
-            (Some(&Websocket::Upgrade), answer(200, &[]), Verdict::Answer),
+            (Some(&upgrade), answer(101, &[ACCEPT]), Verdict::Tunnel),
+            (Some(&upgrade), answer(101, &[]), Verdict::Nonsense),
+            (Some(&upgrade), answer(101, &["x"]), Verdict::Nonsense),
+            (Some(&upgrade), answer(200, &[]), Verdict::Answer),
             (Some(&translated), answer(101, &[ACCEPT]), Verdict::Tunnel),
             (Some(&translated), answer(101, &[]), Verdict::Nonsense),
             (Some(&translated), answer(101, &["x"]), Verdict::Nonsense),

@@ -77,7 +77,8 @@ impl Target {
         let asked = headers::end_hop(&mut parts.headers);
         let is_get = parts.method == Method::GET && near == Alpn::Http1;
         let upgraded = asked.websocket && is_get && parts.version != Version::HTTP_10;
-        let websocket = extended.or_else(|| upgraded.then_some(Websocket::Upgrade));
+        let websocket =
+            extended.or_else(|| upgraded.then(|| Websocket::upgrade(&parts.headers)).flatten());
         let asked = Asked { websocket: websocket.is_some(), ..asked };
         if near == Alpn::H2 {
             headers::join_cookies(&mut parts.headers);
