@@ -1,23 +1,18 @@
-//! Injection beside what else there is in front of a real API server: another injector, before and after it;
-//! and a webhook that does not answer, or not in time, or not in words that the API server understands.
+//! Injection beside another injector, before and after it, in front of a real API server.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lasthop_tests::app::App;
 use lasthop_tests::at_end::SetAtEnd;
 use lasthop_tests::kubernetes::{Cluster, exclusively, secret_manifest};
 use lasthop_tests::pki::Pki;
 use lasthop_tests::process::PATIENCE;
-use lasthop_tests::sidecar::Sidecar;
-use lasthop_tests::webhook::{Webhook, configurations};
+use lasthop_tests::webhook::{Elsewhere, Webhook};
 use serde_json::{Value, json};
-
-const NAME: &str = "localhost";
 
 fn pod(namespace: &str, name: &str, annotations: &Value) -> Value {
     json!({
@@ -33,26 +28,6 @@ fn pod(namespace: &str, name: &str, annotations: &Value) -> Value {
 
 fn asks() -> Value {
     json!({ "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls" })
-}
-
-/// TLS for a plaintext server of a test, which is what lasthop is there for.
-struct Tls {
-    sidecar: Sidecar,
-    root: Vec<u8>,
-}
-
-impl Tls {
-    fn before(pki: &Pki, server: SocketAddr) -> Self {
-        let authority = pki.authority("webhooks");
-        let leaf = authority.leaf().dns(NAME).issue();
-        let root = authority.root_pem().into_bytes();
-        Self { sidecar: Sidecar::before(server).serving(&leaf).start(), root }
-    }
-
-    fn client_config(&self, path: &str) -> Value {
-        let url = format!("https://{NAME}:{}{path}", self.sidecar.tls.port());
-        json!({ "url": url, "caBundle": STANDARD.encode(&self.root) })
-    }
 }
 
 /// What a mesh's injector does to a pod, in the shapes of Istio's and Linkerd's: an init container and a
@@ -139,7 +114,7 @@ fn answer(stream: TcpStream) {
         write!(reader.get_mut(), "{head}\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
 }
 
-fn mesh_configuration(name: &str, namespace: &str, tls: &Tls) -> Value {
+fn mesh_configuration(name: &str, namespace: &str, tls: &Elsewhere) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -182,7 +157,7 @@ fn another_injector_comes_before_or_after_and_both_have_their_way() {
         let _end = SetAtEnd(&end);
         scope.spawn(|| serve_mesh(&listener, &end));
         let pki = Pki::new();
-        let tls = Tls::before(&pki, listener.local_addr().unwrap());
+        let tls = Elsewhere::before(&pki, listener.local_addr().unwrap());
         for (configuration, calls) in [("a-mesh", 1), ("z-mesh", 2)] {
             let namespace = format!("beside-{configuration}");
             cluster.namespace(&namespace, &["lasthop.dev/inject=enabled"]);
@@ -234,56 +209,5 @@ fn wait_until(mut attempt: impl FnMut() -> Result<(), String>) {
     while let Err(obstacle) = attempt() {
         assert!(Instant::now() < deadline, "{obstacle}");
         std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// The pods that ask wait, and their maker reads why. Nothing else is held up, or even shown to it.
-#[test]
-fn a_webhook_that_is_slow_or_answers_garbage_stops_only_the_pods_that_ask_for_the_sidecar() {
-    let Some(cluster) = Cluster::shared() else { return };
-    let _turn = exclusively();
-    let (app, pki) = (App::start(), Pki::new());
-    let tls = Tls::before(&pki, app.address());
-    cluster.namespace("garbage", &["lasthop.dev/inject=enabled"]);
-    cluster.namespace("garbage-required", &["lasthop.dev/inject=required"]);
-    cluster.namespace("garbage-silent", &[]);
-    let kubectl = |arguments: &[&str]| cluster.kubectl(arguments);
-    for (number, (path, why)) in [
-        ("/delay/60", "context deadline exceeded"),
-        ("/anything", "webhook response was absent"),
-        ("/bytes/2000", "control characters are not allowed"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        for mut configuration in configurations(&kubectl, app.address(), b"").unwrap() {
-            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
-                webhook["clientConfig"] = tls.client_config(path);
-                webhook["timeoutSeconds"] = 1.into();
-            }
-            cluster.admitted(&configuration.to_string());
-        }
-        let asking = pod("garbage", "asks", &asks()).to_string();
-        let mut refused = String::new();
-        wait_until(|| {
-            let create = ["create", "--dry-run=server", "-f", "-"];
-            refused = cluster.kubectl(&create).input(asking.as_str()).run().stderr;
-            if refused.contains(why) { Ok(()) } else { Err(refused.clone()) }
-        });
-        let named = "failed calling webhook \"pods.inject.lasthop.dev\"";
-        assert!(refused.contains(named), "{path}: {refused}");
-        let name = format!("pod-{number}");
-        let told = cluster.refused(&pod("garbage-required", &name, &json!({})).to_string());
-        assert!(told.contains("all-pods.inject.lasthop.dev"), "{path}: {told}");
-        cluster.admitted(&pod("garbage", &name, &json!({})).to_string());
-        let never = json!({ "lasthop.dev/inject": "false" });
-        cluster.admitted(&pod("garbage", &format!("{name}-never"), &never).to_string());
-        cluster.admitted(&pod("garbage-silent", &name, &asks()).to_string());
-        let leaf = pki.authority("web").leaf().dns("web.example.com").issue();
-        let secret = secret_manifest("garbage", "web-tls", "kubernetes.io/tls", &leaf.secret());
-        cluster.admitted(&secret);
-    }
-    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
-        cluster.kubectl(&["delete", kind, "lasthop"]).run().expect_success();
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
 
-use crate::process::{Finished, Program};
+use crate::process::{Finished, Program, Running};
 use crate::skip;
 
 /// The API server of this test binary.
@@ -86,6 +86,24 @@ impl Cluster {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HOME", self.kubeconfig.parent().unwrap_or_else(|| Path::new("/")))
             .args(arguments)
+    }
+
+    /// Starts the controllers that make Pods of a Deployment or a Job, which stay Pending; they end when what
+    /// is returned is dropped. [`None`]: the cluster came without them, and the calling test was noted as
+    /// skipped.
+    pub fn controllers(&self) -> Option<Running> {
+        let program = self.kubectl.with_file_name("kube-controller-manager");
+        if !program.is_file() {
+            skip::this_test("there is no kube-controller-manager beside kubectl");
+            return None;
+        }
+        let program = Program::at(program)
+            .arg("--controllers=deployment-controller,replicaset-controller,job-controller")
+            .args(["--leader-elect=false", "--secure-port=0", "--kube-api-qps=500"])
+            .arg("--kube-api-burst=1000");
+        let from = ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"];
+        let kubeconfig = self.kubeconfig.display();
+        Some(program.args(from.map(|flag| format!("--{flag}={kubeconfig}"))).start())
     }
 
     /// Writes a kubeconfig for a service account, good for an hour, to `file`.

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::kubernetes::{Cluster, root};
+use crate::pki::Pki;
 use crate::process::{PATIENCE, Program, Running};
+use crate::sidecar::Sidecar;
 
 /// A running webhook.
 #[derive(Debug)]
@@ -79,6 +81,29 @@ impl Webhook {
     pub fn stop(self) {
         self.running.terminate();
         drop(self.running.finish());
+    }
+}
+
+/// A plaintext server of a test in the place of a webhook, behind TLS, which is what lasthop is there for.
+#[derive(Debug)]
+pub struct Elsewhere {
+    sidecar: Sidecar,
+    root: Vec<u8>,
+}
+
+impl Elsewhere {
+    /// Starts TLS before `server`.
+    pub fn before(pki: &Pki, server: SocketAddr) -> Self {
+        let authority = pki.authority("webhooks");
+        let leaf = authority.leaf().dns("localhost").issue();
+        let root = authority.root_pem().into_bytes();
+        Self { sidecar: Sidecar::before(server).serving(&leaf).start(), root }
+    }
+
+    /// Where the API server finds `path` of it.
+    pub fn client_config(&self, path: &str) -> Value {
+        let url = format!("https://localhost:{}{path}", self.sidecar.tls.port());
+        json!({ "url": url, "caBundle": STANDARD.encode(&self.root) })
     }
 }
 

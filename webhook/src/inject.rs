@@ -18,7 +18,9 @@ use crate::path::{FieldPath, Step};
 use crate::surroundings::Sighting;
 
 pub mod annotations;
+mod app_ports;
 pub mod code;
+mod istio;
 pub mod network_policy;
 mod objection;
 mod obstacles;
@@ -41,6 +43,7 @@ pub use plan::{Mount, listeners, port_name};
 pub use resources::{Asked, Pair};
 
 use annotations::{Request, values};
+use istio::Mesh;
 use objection::Place;
 use plan::House;
 
@@ -142,7 +145,8 @@ fn attempt(
         return Outcome::NotAsked { reason: Reason::NoPod, findings: Vec::new() };
     };
     let place = Place { object: object.reference(namespace), prefix, maker: Maker::of(object) };
-    let house = House { options, key_log: key_log(namespace_labels) };
+    let house =
+        House { options, key_log: key_log(namespace_labels), mesh: Mesh::of(namespace_labels) };
     let (verdict, objections) = decide(&pod, &place, Demand::of(namespace_labels), house);
     let mut findings: Vec<Finding> =
         objections.into_iter().map(|objection| objection.at(&place)).collect();
@@ -252,7 +256,7 @@ fn decide(
         return not_asked(pod, place, &demand, wish);
     }
     let (request, mut objections) = annotations::read(pod);
-    objections.extend(obstacles::find(pod, request.as_ref(), house.options));
+    objections.extend(obstacles::find(pod, request.as_ref(), house));
     let patch = request.and_then(|request| {
         let (plan, odd) = plan::make(pod, &request, house);
         objections.extend(odd);
@@ -385,8 +389,9 @@ fn misplaced(object: &Object, pod: &Object, place: &Place) -> Option<Finding> {
         escape(object.kind())
     );
     let help = match move_command(&strays, &at_template, place) {
-        Some(command) => format!("it belongs to `{at_template}`: {command}"),
-        None => format!("it belongs to `{at_template}`"),
+        // Nothing can be patched that this very request was to create.
+        Some(command) => format!("write it to `{at_template}`; where the object exists: {command}"),
+        None => format!("write it to `{at_template}`"),
     };
     let path = FieldPath::annotation(first);
     let finding =

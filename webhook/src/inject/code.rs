@@ -77,4 +77,8 @@ codes! {
     LIMIT_RANGE = 340;
     /// The namespace has no room left for one more sidecar.
     QUOTA = 341;
+    /// A port of the app that no container declares, where they declare others.
+    UNDECLARED_PORT = 342;
+    /// Istio's proxy takes connections of kubelet and of clients beyond the mesh.
+    MESH = 343;
 }

@@ -8,17 +8,19 @@ use lasthop_contract::text::escape;
 use serde_json::Value;
 
 use super::annotations::{App, Request, Terminate};
-use super::code;
+use super::app_ports;
 use super::objection::{Bearing, Objection};
 use super::options::{Options, Placement};
-use super::plan::{SIDECAR_UID, sidecar_uid};
+use super::plan::{House, SIDECAR_UID, sidecar_uid};
 use super::pod::{self, CONTAINER, ContainerAt};
+use super::{code, istio};
 use crate::object::Object;
 use crate::path::FieldPath;
 
 /// Everything about `pod` that stands against a sidecar. What follows from the request is judged
 /// where there is one.
-pub(super) fn find(pod: &Object, request: Option<&Request>, options: &Options) -> Vec<Objection> {
+pub(super) fn find(pod: &Object, request: Option<&Request>, house: House<'_>) -> Vec<Objection> {
+    let options = house.options;
     let mut objections: Vec<Objection> =
         [shape(pod), host_network(pod), windows(pod), shared_processes(pod), container_name(pod)]
             .into_iter()
@@ -27,7 +29,9 @@ pub(super) fn find(pod: &Object, request: Option<&Request>, options: &Options) -
     if let Some(request) = request {
         objections.extend(ports(pod, request));
         objections.extend(privileged_ports(request));
-        objections.extend(host_ports(pod, request));
+        objections.extend(app_ports::host_ports(pod, request));
+        objections.extend(app_ports::undeclared(pod, request));
+        objections.extend(istio::in_the_way(pod, request, house.mesh));
         objections.extend(image(request, options));
         objections.extend(job(pod, request, options));
         objections.extend(drain(pod, request, options));
@@ -35,7 +39,7 @@ pub(super) fn find(pod: &Object, request: Option<&Request>, options: &Options) -
     objections
 }
 
-fn objection(
+pub(super) fn objection(
     code: Code,
     path: FieldPath,
     message: impl Into<String>,
@@ -253,37 +257,6 @@ fn privileged_ports(request: &Request) -> Vec<Objection> {
         }
     })
     .collect()
-}
-
-/// A port of the node that leads to the app's own port is a door beside the sidecar, and one that
-/// nobody closes: not every network plugin holds such traffic against the policies of the pod.
-fn host_ports(pod: &Object, request: &Request) -> Vec<Objection> {
-    let app_ports: Vec<u16> = request.listeners.iter().filter_map(|it| it.app.port()).collect();
-    let mut objections = Vec::new();
-    for container in pod::containers(pod) {
-        for port in container.ports().filter(|port| port.is_tcp && app_ports.contains(&port.number))
-        {
-            let Some(host) = port.host else { continue };
-            let leading =
-                || request.listeners.iter().filter(|it| it.app.port() == Some(port.number));
-            let listen = leading().next().map(|listener| listener.listen).unwrap_or_default();
-            // Where nobody is asked for a certificate, the door gives away no more than TLS.
-            let is_guarded = leading().any(|listener| listener.clients.is_some());
-            let path = container.path().key("ports").index(port.index).key("hostPort");
-            let message = format!(
-                "port {host} of the node leads to the app's port {}, in plaintext past the sidecar",
-                port.number
-            );
-            let help = format!(
-                "take out `hostPort`, and let a Service lead to the sidecar's port {listen}"
-            );
-            objections.push(Objection {
-                bearing: if is_guarded { Bearing::Breaks } else { Bearing::Warns },
-                ..objection(code::HOST_PORT, path, message, help)
-            });
-        }
-    }
-    objections
 }
 
 fn image(request: &Request, options: &Options) -> Option<Objection> {

@@ -102,7 +102,7 @@ pub struct Options {
     /// Memory limit.
     #[arg(
         long = "sidecar-memory-limit", value_name = "QUANTITY", default_value = "128Mi",
-        value_parser = |text: &str| one(values::memory(text))
+        value_parser = memory_limit
     )]
     pub memory_limit: Quantity,
     /// How much is logged: error, warn, info or debug.
@@ -205,6 +205,19 @@ fn default_image() -> String {
 }
 
 /// What is wrong with a flag's value, on one line as clap prints it.
+/// A limit in which the sidecar can start: who leaves the suffix out writes bytes.
+fn memory_limit(text: &str) -> Result<Quantity, String> {
+    let limit = one(values::memory(text))?;
+    if limit.is_below_mebi() {
+        return Err(format!(
+            "that is {} bytes, in which the sidecar does not start; did you mean `{}Mi`?",
+            limit.units(),
+            limit.number()
+        ));
+    }
+    Ok(limit)
+}
+
 fn one<T>(read: Result<T, Vec<values::Wrong>>) -> Result<T, String> {
     read.map_err(|wrongs| wrongs.into_iter().map(|wrong| wrong.help).collect::<Vec<_>>().join("; "))
 }

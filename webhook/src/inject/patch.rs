@@ -9,6 +9,7 @@ use lasthop_contract::text::escape;
 use serde_json::{Map, Value};
 
 use super::code;
+use super::istio;
 use super::objection::{Bearing, Objection};
 use super::options::Placement;
 use super::plan::{Plan, VOLUME_PREFIXES};
@@ -168,8 +169,8 @@ impl Builder<'_> {
     }
 }
 
-/// The planned container with what others may have put into ours: tokens below `/var/run/secrets`
-/// and variables without our prefix. Everything else of it is ours to decide.
+/// The planned container with what others may have put into ours: tokens below `/var/run/secrets`,
+/// variables without our prefix, and probes that Istio's agent performs. Everything else of it is ours to decide.
 fn merge(pod: &Object, plan: &Plan, own: Option<ContainerAt<'_>>) -> Value {
     let mut merged = plan.container.clone();
     let (Some(own), Some(fields)) = (own, merged.as_object_mut()) else { return merged };
@@ -184,6 +185,16 @@ fn merge(pod: &Object, plan: &Plan, own: Option<ContainerAt<'_>>) -> Value {
     };
     keep(fields, own.value, "volumeMounts", is_token);
     keep(fields, own.value, "env", is_foreign);
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let (Some(theirs), Some(planned)) = (own.value.get(probe), fields.get_mut(probe)) else {
+            continue;
+        };
+        if let Some(performed) = istio::performed(pod, theirs, planned)
+            && let Some(planned) = planned.as_object_mut()
+        {
+            planned.insert("httpGet".to_owned(), performed.clone());
+        }
+    }
     // The admission plugin AlwaysPullImages insists.
     if own.value.get("imagePullPolicy").and_then(Value::as_str) == Some("Always") {
         fields.insert("imagePullPolicy".to_owned(), Value::from("Always"));

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::annotations::values::CaSource;
 use super::annotations::{App, Clients, Originate, Request, Terminate};
+use super::istio::Mesh;
 use super::objection::Objection;
 use super::options::{Options, Placement};
 use super::pod::{self, CONTAINER};
@@ -53,6 +54,8 @@ pub(super) struct House<'a> {
     pub(super) options: &'a Options,
     /// Whether TLS secrets may be logged.
     pub(super) key_log: KeyLog,
+    /// Whose proxy its pods get.
+    pub(super) mesh: Mesh,
 }
 
 /// Makes the plan, and says what is odd about it.
@@ -199,7 +202,7 @@ fn configuration(request: &Request, probes: &[Probe], house: House<'_>) -> Sidec
         plaintext_door,
         knobs,
     } = request;
-    let House { options, key_log } = house;
+    let House { options, key_log, mesh: _ } = house;
     let Drain { delay_seconds, timeout_seconds } = options.drain();
     SidecarConfig {
         version: sidecar_config::VERSION,

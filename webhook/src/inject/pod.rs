@@ -56,7 +56,7 @@ impl<'a> ContainerAt<'a> {
     }
 
     /// Whether it is a main container, and none that a mesh put there.
-    fn may_be_app(&self) -> bool {
+    pub(super) fn may_be_app(&self) -> bool {
         self.list == List::Main && !MESH.contains(&self.name())
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::annotations::{App, Request, Terminate};
 use super::objection::{Bearing, Objection};
 use super::pod::{self, CONTAINER, ContainerAt};
-use super::{code, plan};
+use super::{code, istio, plan};
 use crate::object::Object;
 use crate::path::FieldPath;
 
@@ -232,20 +232,14 @@ impl Work<'_> {
     }
 
     /// Whether Istio's agent, which was here first, performs the probe, at the pod's own address, where an
-    /// app on loopback does not answer. What it performs stands in a variable of its container.
-    ///
-    /// <https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/>
+    /// app on loopback does not answer.
     fn is_performed_by_istio(&self, action: &Action) -> bool {
-        const AGENT_PORT: u16 = 15020;
         if self.request.plaintext_door != PlaintextDoor::NotReady
-            || action.kind != Kind::HttpGet
-            || action.port_number() != Some(AGENT_PORT)
-            || !action.path().starts_with("/app-health/")
+            || !istio::performs(&action.value, "")
         {
             return false;
         }
-        let aimed = istio_probers(self.pod)
-            .and_then(|probers| port_of(probers.get(action.path().as_str())?));
+        let aimed = istio::aim(self.pod, &action.value);
         let app = |port| self.request.listeners.iter().any(|it| it.app.port() == Some(port));
         aimed.is_none_or(app)
     }
@@ -260,8 +254,9 @@ impl Work<'_> {
                 .to_owned(),
             help: format!(
                 "annotate the pod `sidecar.istio.io/rewriteAppHTTPProbers: \"false\"` and \
-                 `traffic.sidecar.istio.io/excludeInboundPorts: \"{}\"`: the sidecar performs it then",
-                self.request.status_port
+                 `{}: \"{}\"`: the sidecar performs it then",
+                istio::EXCLUDED,
+                istio::excluded(self.pod, self.request).1
             ),
         });
     }
@@ -310,22 +305,6 @@ fn trouble(action: &Action, listener: &Terminate) -> Option<&'static str> {
             Some("it succeeds whenever the sidecar runs, also where the app does not")
         }
     }
-}
-
-/// What Istio's agent performs, by path.
-fn istio_probers(pod: &Object) -> Option<Map<String, Value>> {
-    let mut variables = pod::containers(pod)
-        .filter_map(|container| container.value.get("env").and_then(Value::as_array))
-        .flatten();
-    let probers = variables
-        .find(|it| it.get("name").and_then(Value::as_str) == Some("ISTIO_KUBE_APP_PROBERS"))?;
-    serde_json::from_str(probers.get("value")?.as_str()?).ok()
-}
-
-/// The port of a probe that Istio keeps; it writes numbers.
-fn port_of(prober: &Value) -> Option<u16> {
-    let action = ["httpGet", "tcpSocket", "grpc"].into_iter().find_map(|it| prober.get(it))?;
-    u16::try_from(action.get("port")?.as_u64()?).ok()
 }
 
 /// A DNS label, as names of containers are.

@@ -20,6 +20,21 @@ impl Quantity {
         self.text.ends_with('m')
     }
 
+    /// Whether it is less than a mebibyte, were it one of bytes.
+    pub fn is_below_mebi(&self) -> bool {
+        self.nano < NANO << 20
+    }
+
+    /// Without a suffix.
+    pub fn units(&self) -> i128 {
+        self.nano / NANO
+    }
+
+    /// The number before the suffix.
+    pub fn number(&self) -> &str {
+        self.text.trim_end_matches(|c: char| !c.is_ascii_digit())
+    }
+
     /// Whether it is more than `ratio` times `other`.
     pub fn is_above(&self, ratio: &Self, other: &Self) -> bool {
         let sides = (self.nano.checked_mul(1_000_000_000), ratio.nano.checked_mul(other.nano));
@@ -179,6 +194,14 @@ mod tests {
         assert_eq!(text(read("1").divided(&read("3")).unwrap()), "334m");
         assert_eq!(text(read("128Mi").divided(&read("3")).unwrap()), "43Mi");
         assert_eq!(read("1").divided(&read("0")), None);
+    }
+
+    #[test]
+    fn tells_bytes_from_what_somebody_may_have_meant() {
+        assert!(read("128").is_below_mebi() && read("1023Ki").is_below_mebi());
+        assert!(!read("1Mi").is_below_mebi() && !read("2M").is_below_mebi());
+        assert_eq!((read("128k").units(), read("128k").number()), (128_000, "128"));
+        assert_eq!((read("1.5").units(), read("1.5").number()), (1, "1.5"));
     }
 
     #[test]

@@ -93,7 +93,30 @@ fn pair(
     let most = whole.bound(&limit, most, whole.limit.clone(), &mut objections);
     let wanted = whole.bound(&request, wanted, whole.rest(), &mut objections);
     let wanted = if request.written.is_some() { wanted } else { wanted.min(most.clone()) };
+    if resource == "memory" {
+        objections.extend(bytes_alone(request, limit, &most));
+    }
     (Some(Pair { request: wanted, limit: most }), objections)
+}
+
+/// An amount of memory that was written without `Mi` is one of bytes: as a limit it leaves no room to start
+/// in, as a request it sets nothing aside.
+fn bytes_alone(request: Side<'_>, limit: Side<'_>, most: &Quantity) -> Option<Objection> {
+    let (side, amount) = [limit, request]
+        .into_iter()
+        .find_map(|side| Some((side, side.written.filter(|amount| amount.is_below_mebi())?)))?;
+    let (bearing, what) = if amount == most {
+        (Bearing::Breaks, "in which the sidecar does not start")
+    } else {
+        (Bearing::Warns, "which sets nothing aside")
+    };
+    Some(Objection {
+        code: code::VALUE,
+        bearing,
+        path: FieldPath::annotation(side.name),
+        message: format!("`{}` is {amount}: {} bytes, {what}", side.name, amount.units()),
+        help: format!("did you mean `{}: {}Mi`?", side.name, amount.number()),
+    })
 }
 
 /// What a pod says of a resource for all its containers together. The API server refuses containers
@@ -294,6 +317,32 @@ mod tests {
         };
         let (_, objections) = merged(&json!({}), &knobs);
         assert_eq!((objections.len(), objections[0].bearing), (1, Bearing::Blocks));
+    }
+
+    #[test]
+    fn bytes_that_were_to_be_mebibytes_are_told() {
+        let told = |request: Option<&str>, limit: Option<&str>, resources: &Value| {
+            let knobs = Knobs {
+                memory_request: request.map(quantity),
+                memory_limit: limit.map(quantity),
+                ..Knobs::default()
+            };
+            let (_, objections) = merged(resources, &knobs);
+            let texts =
+                objections.iter().map(|it| (it.bearing, format!("{} {}", it.message, it.help)));
+            texts.collect::<Vec<_>>()
+        };
+        let [(bearing, text)] = &told(None, Some("128"), &json!({}))[..] else { panic!() };
+        assert_eq!(*bearing, Bearing::Breaks);
+        assert!(text.contains("is 128: 128 bytes, in which the sidecar does not start"), "{text}");
+        assert!(text.contains("`lasthop.dev/sidecar-memory-limit: 128Mi`"), "{text}");
+        let [(bearing, text)] = &told(Some("32"), None, &json!({}))[..] else { panic!() };
+        assert_eq!(*bearing, Bearing::Warns, "{text}");
+        // A request alone is the limit, too.
+        let guaranteed = json!({ "limits": { "cpu": "1", "memory": "1Gi" } });
+        let [(bearing, _)] = told(Some("32"), None, &guaranteed)[..] else { panic!() };
+        assert_eq!(bearing, Bearing::Breaks);
+        assert_eq!(told(Some("16M"), Some("134217728"), &json!({})), []);
     }
 
     /// A pod that says `whole` for all its containers, one of which says `container`.

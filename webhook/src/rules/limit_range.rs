@@ -43,7 +43,7 @@ fn judge(scene: &Scene) -> Vec<Finding> {
             ranges().flat_map(|range| range.list("/spec/limits").iter().map(move |it| (range, it)));
         all.filter(move |(_, limit)| limit.get("type").and_then(Value::as_str) == Some(of))
     };
-    let defaults: Vec<&Value> = limits("Container").map(|(_, limit)| limit).collect();
+    let defaults = defaults(scene);
     let mut findings = Vec::new();
     let mut tell = |range: &Object, conflicts: Vec<Conflict>| {
         findings.extend(conflicts.into_iter().map(|Conflict { message, help }| {
@@ -61,6 +61,13 @@ fn judge(scene: &Scene) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What the `LimitRange`s of the namespace say of containers.
+pub(super) fn defaults(scene: &Scene) -> Vec<&Value> {
+    let ranges = scene.room.found().into_iter().flatten().filter(|it| it.is("", "LimitRange"));
+    let limits = ranges.flat_map(|range| range.list("/spec/limits"));
+    limits.filter(|it| it.get("type").and_then(Value::as_str) == Some("Container")).collect()
 }
 
 /// The sidecar that an object asks for.
@@ -88,7 +95,7 @@ pub(super) fn sidecar(scene: &Scene) -> Option<Sidecar> {
 
 /// What the sidecar asks for of each resource.
 impl Sidecar {
-    fn pairs(&self) -> impl Iterator<Item = (Resource, &Pair)> {
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (Resource, &Pair)> {
         let Asked { cpu, memory } = &self.asked;
         let pairs = [(CPU, cpu), (MEMORY, memory)].into_iter();
         pairs.filter_map(|(resource, pair)| Some((resource, pair.as_ref()?)))
@@ -96,7 +103,7 @@ impl Sidecar {
 
     /// What the pod comes to without the sidecar and with it. Containers that say nothing get the
     /// defaults of the namespace; what the pod says as a whole holds whatever its containers say.
-    fn totals(&self, resource: Resource, pair: &Pair, defaults: &[&Value]) -> Totals {
+    pub(super) fn totals(&self, resource: Resource, pair: &Pair, defaults: &[&Value]) -> Totals {
         let default = |fields: &[&str]| {
             let of = |limit: &&Value, field: &str| quantity(limit.get(field)?.get(resource.word)?);
             fields.iter().find_map(|field| defaults.iter().find_map(|limit| of(limit, field)))
@@ -123,10 +130,10 @@ impl Sidecar {
 
 /// A resource, and the annotations that say how much of it the sidecar gets.
 #[derive(Clone, Copy)]
-struct Resource {
-    word: &'static str,
-    request: &'static str,
-    limit: &'static str,
+pub(super) struct Resource {
+    pub(super) word: &'static str,
+    pub(super) request: &'static str,
+    pub(super) limit: &'static str,
 }
 
 const CPU: Resource =
@@ -173,7 +180,7 @@ fn of_container(limit: &Value, resource: Resource, pair: &Pair) -> Vec<Conflict>
             "lets a limit be {ratio} times the request at most, and the sidecar has {request} and {most} of {word}"
         ),
         help: match most.divided(&ratio) {
-            Some(enough) => format!("annotate `{request_name}: {enough}`, or a lower `{limit_name}`"),
+            Some(enough) => format!("annotate `{request_name}: {enough}`"),
             None => format!("annotate `{request_name}` and `{limit_name}` with the same amount"),
         },
     });
@@ -181,10 +188,10 @@ fn of_container(limit: &Value, resource: Resource, pair: &Pair) -> Vec<Conflict>
 }
 
 /// What a pod comes to, without the sidecar and with it.
-struct Totals {
+pub(super) struct Totals {
     resource: Resource,
-    request: (Option<Quantity>, Option<Quantity>),
-    limit: (Option<Quantity>, Option<Quantity>),
+    pub(super) request: (Option<Quantity>, Option<Quantity>),
+    pub(super) limit: (Option<Quantity>, Option<Quantity>),
 }
 
 /// What `limit` has against the pod as a whole, where the sidecar is the reason. A minimum is none: the

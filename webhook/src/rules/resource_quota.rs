@@ -4,18 +4,18 @@ use lasthop_contract::text::escape;
 use serde_json::Value;
 
 use super::Rule;
-use super::limit_range::{Sidecar, sidecar};
+use super::limit_range::{Sidecar, defaults, sidecar};
 use crate::check::Scene;
 use crate::finding::Finding;
+use crate::inject::code;
 use crate::inject::quantity::Quantity;
 use crate::inject::totals::{of_whole, quantity};
-use crate::inject::{Asked, Pair, code};
 use crate::object::Object;
 
 pub(crate) static RULE: Rule = Rule {
     code: code::QUOTA,
     name: "resource-quota",
-    summary: "what is left of a ResourceQuota is less than one sidecar asks for",
+    summary: "what is left of a ResourceQuota is enough for the pod, and not for the pod with its sidecar",
     why: "The sidecar's requests and limits count. Where the quota is used up, the API server creates no further pod: a \
           rolling update stops at the first.",
     example: "\
@@ -32,47 +32,88 @@ status:
 
 fn judge(scene: &Scene) -> Vec<Finding> {
     let Some(sidecar) = sidecar(scene) else { return Vec::new() };
-    let wanted = wanted(&sidecar);
+    let wanted = wanted(&sidecar, &defaults(scene));
     let quotas = scene.room.found().into_iter().flatten();
     let quotas = quotas.filter(|it| it.is("", "ResourceQuota") && counts(it, &sidecar.pod));
     let mut findings = Vec::new();
     for quota in quotas {
-        for (resource, amount) in &wanted {
-            let of = |field: &str| quantity(quota.0.pointer(field)?.get(resource)?);
+        for wanted in &wanted {
+            let of = |field: &str| quantity(quota.0.pointer(field)?.get(wanted.counted)?);
             let Some(hard) = of("/spec/hard") else { continue };
             let used = of("/status/used");
-            if !amount.exceeds_rest(&hard, used.as_ref()) {
-                continue;
-            }
+            let Some((what, help)) = wanted.obstacle(&hard, used.as_ref()) else { continue };
             let message = format!(
-                "ResourceQuota `{}` has {hard} of {resource}, of which {} is used, and one sidecar asks for {amount}",
+                "ResourceQuota `{}` has {hard} of {}, {} is used, and {what}",
                 escape(quota.name()),
+                wanted.counted,
                 used.map_or_else(|| "nothing".to_owned(), |used| used.to_string())
             );
-            let help = "raise the quota, or lower what the sidecar asks for".to_owned();
             findings.push(RULE.warning(scene, sidecar.asks.clone(), message).help(help));
         }
     }
     findings
 }
 
-/// What the sidecar adds to the account of its pod, in the words of a quota. What the pod says as a
-/// whole is what counts, whatever its containers say.
-fn wanted(sidecar: &Sidecar) -> Vec<(&'static str, &Quantity)> {
-    let Sidecar { pod, asked: Asked { cpu, memory }, .. } = sidecar;
-    let resources = [
-        ("cpu", ["requests.cpu", "cpu"], "limits.cpu", cpu),
-        ("memory", ["requests.memory", "memory"], "limits.memory", memory),
-    ];
+/// What a pod with the sidecar adds to the account of a quota.
+struct Wanted<'a> {
+    /// The word of the quota.
+    counted: &'static str,
+    /// The annotation that says how much of it is the sidecar's.
+    annotation: &'static str,
+    /// The sidecar's part.
+    own: &'a Quantity,
+    /// The pod's without the sidecar, and with it.
+    pod: (Option<Quantity>, Option<Quantity>),
+}
+
+impl Wanted<'_> {
+    /// Why there is no room for the sidecar where there is some for the pod; and what to do.
+    fn obstacle(&self, hard: &Quantity, used: Option<&Quantity>) -> Option<(String, String)> {
+        let is_too_much = |amount: &Quantity| amount.exceeds_rest(hard, used);
+        if is_too_much(self.own) {
+            let help = "raise the quota, or lower what the sidecar asks for".to_owned();
+            return Some((format!("one sidecar asks for {}", self.own), help));
+        }
+        let (Some(without), Some(with)) = &self.pod else { return None };
+        if is_too_much(without) || !is_too_much(with) {
+            return None;
+        }
+        let rest = used.map_or_else(|| hard.clone(), |used| hard.less(used)).less(without);
+        let help = if rest.is_positive() {
+            format!("raise the quota, or annotate `{}: {rest}`", self.annotation)
+        } else {
+            "raise the quota, or give the containers less".to_owned()
+        };
+        Some((format!("a pod with the sidecar asks for {with}"), help))
+    }
+}
+
+/// Everything that counts, in the words of a quota. What the pod says as a whole is what counts, whatever
+/// its containers say.
+fn wanted<'a>(sidecar: &'a Sidecar, defaults: &[&Value]) -> Vec<Wanted<'a>> {
     let mut wanted = Vec::new();
-    for (resource, of_requests, of_limits, pair) in resources {
-        let Some(Pair { request, limit }) = pair else { continue };
-        let counts = |side| of_whole(pod, side, resource).is_none();
+    for (resource, pair) in sidecar.pairs() {
+        let (of_requests, of_limits) = match resource.word {
+            "cpu" => (["requests.cpu", "cpu"], "limits.cpu"),
+            _ => (["requests.memory", "memory"], "limits.memory"),
+        };
+        let totals = sidecar.totals(resource, pair, defaults);
+        let counts = |side| of_whole(&sidecar.pod, side, resource.word).is_none();
         if counts("requests") {
-            wanted.extend(of_requests.map(|word| (word, request)));
+            wanted.extend(of_requests.map(|counted| Wanted {
+                counted,
+                annotation: resource.request,
+                own: &pair.request,
+                pod: totals.request.clone(),
+            }));
         }
         if counts("limits") {
-            wanted.push((of_limits, limit));
+            wanted.push(Wanted {
+                counted: of_limits,
+                annotation: resource.limit,
+                own: &pair.limit,
+                pod: totals.limit,
+            });
         }
     }
     wanted

@@ -1,4 +1,4 @@
-//! LH301 to LH333: what stands against the sidecar that a pod asks for, on Pods and on the templates
+//! LH301 to LH343: what stands against the sidecar that a pod asks for, on Pods and on the templates
 //! of workloads.
 //!
 //! The injector finds it, by doing all but the injection; here are the pages of the documentation.

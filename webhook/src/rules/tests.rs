@@ -99,10 +99,8 @@ fn the_webhook_is_sent_the_kinds_that_have_rules_and_no_other() {
         let plural = if kind.ends_with('s') { "es" } else { "s" };
         ((*group).to_owned(), format!("{}{plural}", kind.to_ascii_lowercase()))
     };
-    // The group `extensions` has no Ingresses any more, and ReplicationControllers are read from files
-    // only.
-    let is_sent =
-        |(group, kind): &&(&str, &str)| *group != "extensions" && *kind != "ReplicationController";
+    // No API server has Ingresses in the group `extensions` any more.
+    let is_sent = |(group, _): &&(&str, &str)| *group != "extensions";
     assert_eq!(sent, KINDS.iter().filter(is_sent).map(resource).collect());
 }
 

@@ -51,10 +51,12 @@ fn behind_client_authentication_the_app_is_to_be_on_loopback_alone_unless_somebo
 fn a_port_of_the_node_is_a_door_beside_the_sidecar() {
     let mut open = pod(&json!({}));
     open.0["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
-    assert_eq!(told(&open), ["LH336 warning spec.containers[0].ports[0].hostPort"]);
+    assert_eq!(told(&open), ["LH336 error spec.containers[0].ports[0].hostPort"]);
+    assert!(!run(&open).findings()[0].message.contains("nowhere"), "{:?}", run(&open));
     let mut open = guarded(&json!({}));
     open.0["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
     assert_eq!(told(&open), ["LH336 error spec.containers[0].ports[0].hostPort"]);
+    assert!(run(&open).findings()[0].message.contains("nowhere"), "{:?}", run(&open));
     let owner = json!([{"kind": "ReplicaSet", "controller": true}]);
     let owned = with(open.clone(), "/metadata/ownerReferences", owner);
     assert!(matches!(run(&owned), Outcome::Injected { .. }));
@@ -68,7 +70,9 @@ fn a_port_of_the_node_is_a_door_beside_the_sidecar() {
     node.0["metadata"]["annotations"][name::IGNORE] = json!("LH320: x, LH336: y");
     assert_eq!(told(&node), ["LH320 error spec.hostNetwork"]);
     let mut other = pod(&json!({ "ports": "8443:9090" }));
-    other.0["spec"]["containers"][0]["ports"][0]["hostPort"] = json!(80);
+    let datagrams = json!({ "containerPort": 9090, "hostPort": 81, "protocol": "UDP" });
+    other.0["spec"]["containers"][0]["ports"] =
+        json!([{ "containerPort": 9100, "hostPort": 80 }, { "containerPort": 9090 }, datagrams]);
     assert_eq!(told(&other), Vec::<String>::new());
 }
 
@@ -305,5 +309,54 @@ fn protocols_are_agreed_on_by_alpn_where_nobody_else_knows_them() {
         (json!({ "alpn": "", "protocol": "tcp" }), code::VALUE),
     ] {
         assert_eq!(run(&pod(&annotations)).findings()[0].code, code, "{annotations}");
+    }
+}
+
+#[test]
+fn a_port_that_nobody_declares_is_told_where_others_are_declared() {
+    let told_of = |annotations: &Value, containers: Value| {
+        let pod = with(pod(annotations), "/spec/containers", containers);
+        let outcome = run(&pod);
+        assert!(matches!(outcome, Outcome::Injected { .. }), "{outcome:?}");
+        let mut told = outcome.findings().iter();
+        told.next().map(|it| {
+            assert_eq!(
+                (it.code, it.severity),
+                (code::UNDECLARED_PORT, Severity::Warning),
+                "{it:?}"
+            );
+            format!("{}; {}", it.message, it.help)
+        })
+    };
+    let declaring = |ports: &[u16]| {
+        let ports: Vec<Value> = ports.iter().map(|it| json!({ "containerPort": it })).collect();
+        json!([{ "name": "app", "image": "app:1", "ports": ports }])
+    };
+    let slip = json!({ "ports": "9443:9999" });
+    let told = told_of(&slip, declaring(&[8080])).unwrap();
+    let fact = "forwards to 9999, which no container declares; they declare 8080";
+    assert!(told.contains(fact), "{told}");
+    assert!(told.contains("did you mean `lasthop.dev/ports: \"9443:8080\"`?"), "{told}");
+    assert!(told.contains("`containerPort: 9999`"), "{told}");
+    // Several come into question, or one is another listener's.
+    let told = told_of(&slip, declaring(&[8080, 9090])).unwrap();
+    assert!(told.contains("they declare 8080, 9090") && !told.contains("did you mean"), "{told}");
+    let two = json!({ "ports": "8443:8080,9443:9999" });
+    let told = told_of(&two, declaring(&[8080, 9090])).unwrap();
+    assert!(told.contains("did you mean `lasthop.dev/ports: \"8443:8080,9443:9090\"`?"), "{told}");
+    assert!(!told_of(&two, declaring(&[8080])).unwrap().contains("did you mean"));
+    // The wrong way round, with nothing declared that would say so.
+    let swapped = told_of(&json!({ "ports": "8080:8443" }), declaring(&[])).unwrap();
+    assert!(swapped.contains("did you mean `lasthop.dev/ports: \"8443:8080\"`?"), "{swapped}");
+
+    // Nothing has to be declared; a probe says as much.
+    assert_eq!(told_of(&slip, declaring(&[])), None);
+    for probe in [json!({ "httpGet": { "port": 9999 } }), json!({ "grpc": { "port": 9999 } })] {
+        let mut probed = declaring(&[8080]);
+        probed[0]["readinessProbe"] = probe;
+        assert_eq!(told_of(&slip, probed.clone()), None);
+        // Also when the sidecar performs it.
+        let pod = with(guarded(&slip), "/spec/containers", probed);
+        assert_eq!(self::told(&injected(&pod)), Vec::<String>::new());
     }
 }

@@ -1,4 +1,4 @@
-//! LH320 to LH333: pods that cannot have a sidecar, or not this one.
+//! LH320 to LH343: pods that cannot have a sidecar, or not this one.
 
 use crate::inject::code;
 use crate::rules::Rule;
@@ -122,7 +122,8 @@ readinessProbe:
         name: "host-port",
         summary: "a port of the node leads to the application, past the sidecar",
         why: "`hostPort` opens the application's own port on the address of the node: whoever reaches the node speaks plaintext \
-              with the application and is asked for no certificate.",
+              with the application and is asked for no certificate. And where the application listens on 127.0.0.1 alone, as it \
+              should, nothing answers there. What stood there before may stay; where it is meant to, `lasthop.dev/ignore` says why.",
         example: "\
 ports:
 - containerPort: 8080
@@ -259,6 +260,50 @@ spec:
 spec:
   containers: []",
         cure: "`kubectl explain pod.spec` shows the shape of a pod.",
+        judge: None,
+    },
+    Rule {
+        code: code::UNDECLARED_PORT,
+        name: "undeclared-app-port",
+        summary: "the sidecar forwards to a port that no container declares, where they declare others",
+        why: "Nothing has to be declared, so the application may well listen there. Where it does not, every request ends in \
+              502: a slip of the pen, or the two numbers the wrong way round (the sidecar's port stands first). A port at which a probe aims counts as declared.",
+        example: "\
+metadata:
+  annotations:
+    lasthop.dev/ports: \"8443:8081\"
+spec:
+  containers:
+  - name: app
+    ports:
+    - containerPort: 8080",
+        cure: "\
+metadata:
+  annotations:
+    lasthop.dev/ports: \"8443:8080\"
+# or, where the application does listen on 8081
+ports:
+- containerPort: 8081",
+        judge: None,
+    },
+    Rule {
+        code: code::MESH,
+        name: "mesh-in-the-way",
+        summary: "Istio's proxy takes what comes to the sidecar's ports",
+        why: "Inside of a mesh every connection to the pod goes through Istio's proxy. Under a policy of `STRICT` it refuses \
+              whoever is not of the mesh: kubelet, which asks the sidecar whether it is ready, and a load balancer. The pod never \
+              gets ready, and `kubectl describe` shows a startup probe that fails. The sidecar ends TLS itself, so that \
+              its ports need no proxy.",
+        example: "\
+metadata:
+  labels:
+    sidecar.istio.io/inject: \"true\"
+  annotations:
+    lasthop.dev/inject: \"true\"",
+        cure: "\
+metadata:
+  annotations:
+    traffic.sidecar.istio.io/excludeInboundPorts: \"8443,15443\"",
         judge: None,
     },
 ];
