@@ -373,3 +373,39 @@ fn the_tutorials_mistakes_are_named_and_its_correction_passes() {
     assert_eq!(ask("as-written-v1beta1.yaml"), 1);
     assert_eq!(ask("corrected.yaml"), 0);
 }
+
+/// A folder as `kustomize create` has it: bases whole, patches in part.
+#[test]
+fn patches_of_kustomize_are_no_objects_and_what_kustomize_builds_is_checked() {
+    let home = TempDir::with_prefix("lasthop-kustomize-").unwrap();
+    let write = |name: &str, text: &str| fs::write(home.path().join(name), text).unwrap();
+    let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: web\n  namespace: shop\n";
+    write(
+        "ingress.yaml",
+        &format!(
+            "{ingress}spec:\n  tls:\n  - hosts: [a.example.com]\n    secretName: web-tls\n  rules:\n  - host: a.example.com\n"
+        ),
+    );
+    // A host that no item of `tls` has, once it is in its place.
+    write("host.yaml", &format!("{ingress}spec:\n  rules:\n  - host: b.example.com\n"));
+    write("rules.json", "[{\"op\": \"remove\", \"path\": \"/spec/rules\"}]");
+    write(
+        "kustomization.yaml",
+        "resources:\n- ingress.yaml\npatches:\n- path: host.yaml\n- path: rules.json\n  target: {kind: Ingress}\n",
+    );
+    let told = check(home.path(), &[]);
+    assert_eq!(told.code(), 0, "{}{}", told.stdout, told.stderr);
+    assert!(told.stdout.contains("1 object"), "{}", told.stdout);
+    assert!(told.stdout.contains("patch"), "{}", told.stdout);
+    assert!(!told.stdout.contains("host.yaml"), "{}", told.stdout);
+
+    if skip::lacks(&["kubectl"]) {
+        return;
+    }
+    write("rules.json", "[]");
+    write("kustomization.yaml", "resources:\n- ingress.yaml\npatches:\n- path: host.yaml\n");
+    let built = Program::at("kubectl").args(["kustomize"]).arg(home.path()).run();
+    let program = Program::ours("lasthop").args(["check", "--at", DAY, "-f", "-"]);
+    let told = program.input(built.stdout.as_str()).run();
+    assert!(told.stdout.contains("b.example.com"), "{}{}", told.stdout, built.stderr);
+}

@@ -189,12 +189,19 @@ impl Documents {
             let (source, range) = (Arc::clone(source), range.clone());
             return self.documents.push(Document { object, source, range, within });
         }
+        // In a list of one kind, as the API server sends it, no item says what it is.
+        let kind = object.kind().strip_suffix("List").unwrap_or_default().to_owned();
+        let api_version = object.api_version().to_owned();
         let Object(mut value) = object;
         let items = match value.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => items,
             _ => Vec::new(),
         };
-        for (index, item) in items.into_iter().enumerate() {
+        for (index, mut item) in items.into_iter().enumerate() {
+            if let Some(members) = item.as_object_mut().filter(|_| !kind.is_empty()) {
+                members.entry("apiVersion").or_insert_with(|| Value::from(api_version.as_str()));
+                members.entry("kind").or_insert_with(|| Value::from(kind.as_str()));
+            }
             self.add_object(source, range, item, FieldPath::of(["items"]).index(index));
         }
     }

@@ -6,9 +6,11 @@
 //! a re-encrypted hop fit is rehearsed, not guessed.
 
 use lasthop_contract::text::escape;
+use serde_json::Value;
 
 use crate::object::{Object, ObjectRef};
 use crate::path::FieldPath;
+use crate::reference::Holder;
 use crate::reference::ingress_annotations::NGINX_DEFAULT_NAME;
 use crate::rehearse::Place;
 use crate::surroundings::Surroundings;
@@ -122,13 +124,33 @@ pub(crate) struct Towards {
     speech: Speech,
     /// What it presents.
     pub(crate) presents: Presents,
-    /// The Secret whose CAs it verifies the other end with: namespace and name.
-    pub(crate) trusts: Option<(String, String)>,
+    /// What holds the CAs that it verifies the other end with.
+    pub(crate) trusts: Option<Anchors>,
     /// The name that it looks for.
     pub(crate) expects: Option<String>,
     /// The name that it asks for (SNI).
     pub(crate) asks_for: Option<String>,
     facts: Vec<String>,
+}
+
+/// What holds trusted CAs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Anchors {
+    pub(crate) holder: Holder,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Anchors {
+    fn of_secret((namespace, name): (String, String)) -> Self {
+        Self { holder: Holder::Secret, namespace, name }
+    }
+
+    /// What it is called in a sentence.
+    pub(crate) fn called(&self) -> String {
+        let Self { holder, namespace, name } = self;
+        format!("{} {}/{}", holder.kind(), escape(namespace), escape(name))
+    }
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -197,6 +219,35 @@ pub(crate) fn reencrypted(
     hops
 }
 
+/// The hops to the listeners of `workloads` behind those `services` that `policy`, a `BackendTLSPolicy`, is
+/// for. What the Gateway presents there, it does not say.
+pub(crate) fn reencrypted_by_policy(
+    policy: &Object,
+    namespace: &str,
+    (services, workloads): (&[Object], &[Object]),
+) -> Vec<Reencrypted> {
+    let towards = gateway_api::says(policy, namespace);
+    let path = FieldPath::of(["spec", "validation", "hostname"]);
+    let mut hops: Vec<Reencrypted> = Vec::new();
+    for (name, section) in gateway_api::targets(policy) {
+        let Some(service) = services.iter().find(|it| it.name() == name) else { continue };
+        let ports = service.list("/spec/ports").iter();
+        let is_meant = |port: &&Value| section.is_none() || port["name"].as_str() == section;
+        for (port, workload) in ports
+            .filter(is_meant)
+            .flat_map(|port| inside::pods(workloads, service).map(move |it| (port, it)))
+        {
+            let places = Place::all(workload, namespace).into_iter();
+            for place in places.filter(|place| inside::leads_to(port, place)) {
+                if !hops.iter().any(|hop| hop.place.is_same(&place)) {
+                    hops.push(Reencrypted { path: path.clone(), towards: towards.clone(), place });
+                }
+            }
+        }
+    }
+    hops
+}
+
 /// Whether `service` selects the pods of `workload`.
 pub(crate) fn is_before(service: &Object, workload: &Object) -> bool {
     let pod = crate::inject::pod_of(workload);
@@ -240,7 +291,7 @@ pub(crate) async fn ways(world: &World<'_>, host: &str) -> Vec<Way> {
 pub(crate) fn hosts(world: &World<'_>) -> Vec<String> {
     let mut hosts = Vec::new();
     let mut texts = |object: &Object, pointer: &str| {
-        let all = object.list(pointer).iter().filter_map(serde_json::Value::as_str);
+        let all = object.list(pointer).iter().filter_map(Value::as_str);
         hosts.extend(all.map(str::to_owned));
     };
     for object in world.objects {

@@ -17,6 +17,7 @@ pub mod hops;
 pub mod inject;
 pub mod object;
 pub mod path;
+mod punycode;
 pub mod reference;
 pub mod rehearse;
 pub mod render;

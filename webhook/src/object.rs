@@ -148,6 +148,15 @@ pub fn texts(value: Option<&Value>) -> BTreeMap<&str, &str> {
     members.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
 }
 
+/// What writes CAs into ConfigMaps, by the label or annotation that it looks for or leaves.
+/// <https://cert-manager.io/docs/trust/trust-manager/>,
+/// <https://docs.openshift.com/container-platform/latest/networking/configuring-a-custom-pki.html>
+const DISTRIBUTORS: [(&str, &str); 3] = [
+    ("trust.cert-manager.io/bundle", "trust-manager"),
+    ("config.openshift.io/inject-trusted-cabundle", "OpenShift"),
+    ("service.beta.openshift.io/inject-cabundle", "OpenShift"),
+];
+
 /// A Secret as rules see it.
 #[derive(Clone, Debug, Default)]
 pub struct Secret {
@@ -171,6 +180,12 @@ impl Secret {
             ("sealedsecrets.bitnami.com/managed", "Sealed Secrets"),
         ];
         let marked = known.iter().find(|(mark, _)| self.object.annotation(mark).is_some());
+        let marked = marked.or_else(|| {
+            let labels = self.object.labels();
+            DISTRIBUTORS.iter().find(|(mark, _)| {
+                self.object.annotation(mark).is_some() || labels.contains_key(*mark)
+            })
+        });
         let owner = || {
             let owner = self.object.list("/metadata/ownerReferences").first()?;
             let text = |key| owner.get(key).and_then(Value::as_str).map(escape);

@@ -1,6 +1,7 @@
 //! Every place in an object that names a Secret.
 
 use lasthop_contract::credential::Form;
+use lasthop_contract::text::escape;
 
 use crate::object::Object;
 use crate::path::FieldPath;
@@ -46,6 +47,9 @@ pub enum Role {
     ListenerClientCa,
     /// A Gateway of Gateway API presents it to Services that ask: `clientCertificateRef`.
     GatewayBackendClient,
+    /// A Gateway of Gateway API verifies Services with its CAs: `caCertificateRefs` of a
+    /// `BackendTLSPolicy`.
+    GatewayBackendCa,
     /// Another controller serves it to clients: Ambassador, AKO, OpenShift's router.
     ControllerServer,
     /// Ambassador verifies clients with the certificate in it: `ca_secret`.
@@ -87,7 +91,8 @@ impl Role {
             Self::GatewayServer | Self::MutualGatewayServer => &[Form::Tls, Form::Generic],
             Self::AlbClient => &[Form::AlbCerts],
             Self::SidecarServer | Self::SidecarUpstreamClient => &Form::ALL,
-            Self::GatewayClientCa
+            Self::GatewayBackendCa
+            | Self::GatewayClientCa
             | Self::HostClientCa
             | Self::IngressClientCa
             | Self::ListenerClientCa
@@ -100,7 +105,9 @@ impl Role {
     /// The keys under which the reader looks for CAs, where it knows fewer than the sidecar does.
     pub fn ca_keys(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::IngressClientCa | Self::ListenerClientCa => Some(&["ca.crt"]),
+            Self::IngressClientCa | Self::ListenerClientCa | Self::GatewayBackendCa => {
+                Some(&["ca.crt"])
+            }
             Self::GatewayClientCa | Self::MutualGatewayServer => Some(&["cacert", "ca.crt"]),
             Self::HostClientCa => Some(&["tls.crt"]),
             _ => None,
@@ -117,14 +124,9 @@ impl Role {
                     | Self::MutualGatewayServer
                     | Self::GatewayClientCa
                     | Self::ListenerClientCa
+                    | Self::GatewayBackendCa
                     | Self::HostClientCa
             )
-    }
-
-    /// The kind of object that a reference of Gateway API means where it says none; empty where it has to
-    /// say one.
-    fn default_kind(self) -> &'static str {
-        if self == Self::ListenerClientCa { "" } else { "Secret" }
     }
 
     /// What the reader needs in the Secret, in words.
@@ -144,6 +146,7 @@ impl Role {
             Self::SidecarServer | Self::SidecarUpstreamClient => {
                 "a certificate and its key, such as `tls.crt` and `tls.key`"
             }
+            Self::GatewayBackendCa => "the CA of the Services, as `ca.crt`",
             Self::SidecarUpstreamCa => "the CA of the next tier, such as `ca.crt`",
             Self::IngressClientCa | Self::ListenerClientCa => "the CA of the clients, as `ca.crt`",
             Self::GatewayClientCa => "the CA of the clients, as `cacert` or `ca.crt`",
@@ -181,6 +184,34 @@ pub enum Weight {
     Warns,
 }
 
+/// The kind of object that a reference leads to.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Holder {
+    /// A Secret.
+    #[default]
+    Secret,
+    /// A `ConfigMap`, which holds CAs alone.
+    ConfigMap,
+}
+
+impl Holder {
+    /// `kind` of the object.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+
+    /// The name in paths and rights.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::Secret => "secrets",
+            Self::ConfigMap => "configmaps",
+        }
+    }
+}
+
 /// A host that the Secret's certificate is to cover, and where it is written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HostAt {
@@ -197,6 +228,8 @@ pub struct Reference {
     pub path: FieldPath,
     /// The namespace in which it is looked for.
     pub namespace: String,
+    /// What it names: but for CAs, a Secret.
+    pub holder: Holder,
     /// The name as written.
     pub secret: String,
     /// The hosts that its certificate is to cover.
@@ -205,6 +238,18 @@ pub struct Reference {
     pub role: Role,
     /// What a fault weighs at most.
     pub weight: Weight,
+}
+
+impl Reference {
+    /// Whether it leads to the Secret `namespace/name`.
+    pub fn is_to_secret(&self, namespace: &str, name: &str) -> bool {
+        self.holder == Holder::Secret && self.secret == name && self.namespace == namespace
+    }
+
+    /// What it leads to, in a sentence: kind and name.
+    pub fn called(&self) -> String {
+        format!("{} `{}`", self.holder.kind(), escape(&self.secret))
+    }
 }
 
 /// All references of an object that lives in `namespace`, in the order of its fields.

@@ -161,7 +161,7 @@ static RULES: &[&Rule] = &[
 
 /// The kinds that rules read, by group and kind. What else is among files is read for what it makes,
 /// or for its labels.
-const KINDS: [(&str, &str); 18] = [
+const KINDS: [(&str, &str); 19] = [
     ("", "Pod"),
     ("", "ReplicationController"),
     ("", "Secret"),
@@ -175,6 +175,7 @@ const KINDS: [(&str, &str); 18] = [
     ("batch", "Job"),
     ("cert-manager.io", "Certificate"),
     ("extensions", "Ingress"),
+    ("gateway.networking.k8s.io", "BackendTLSPolicy"),
     ("gateway.networking.k8s.io", "Gateway"),
     ("getambassador.io", "Host"),
     ("networking.istio.io", "Gateway"),

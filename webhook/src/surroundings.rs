@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::check::{Nearest, Requester};
 use crate::object::{Object, ObjectRef, Secret};
+use crate::reference::Holder;
 
 pub mod audit;
 mod cluster;
@@ -176,7 +177,7 @@ impl Surroundings {
     }
 
     /// Secrets of other namespaces that are known without asking for them: namespace and name. None
-    /// of it is shown before [`Self::may_get_secret`].
+    /// of it is shown before [`Self::may_get`].
     pub fn secrets_elsewhere(&self, namespace: &str) -> Vec<(String, String)> {
         match self {
             Self::Cluster(cluster) => cluster.secrets_elsewhere(namespace),
@@ -184,11 +185,16 @@ impl Surroundings {
         }
     }
 
-    /// Whether `requester` is a person who may `get` the Secret `namespace/name`: only then is
-    /// anything of another namespace shown.
-    pub async fn may_get_secret(&self, requester: &Requester, namespace: &str, name: &str) -> bool {
+    /// Whether `requester` is a person who may `get` the Secret or `ConfigMap` `(namespace, name)`: only
+    /// then is anything of another namespace shown.
+    pub async fn may_get(
+        &self,
+        requester: &Requester,
+        holder: Holder,
+        (namespace, name): (&str, &str),
+    ) -> bool {
         match self {
-            Self::Cluster(cluster) => cluster.may_get_secret(requester, namespace, name).await,
+            Self::Cluster(cluster) => cluster.may_get(requester, holder, (namespace, name)).await,
             // Whoever gave the files has read them.
             Self::Files(_) => requester.is_person(),
         }
@@ -265,7 +271,7 @@ impl Surroundings {
         };
         let (namespace, name) = same.or_else(near)?;
         let nearest = Nearest { namespace: namespace.clone(), name: name.clone() };
-        let is_shown = self.may_get_secret(requester, namespace, name).await
+        let is_shown = self.may_get(requester, Holder::Secret, (namespace, name)).await
             && self.is_there(namespace, name).await;
         is_shown.then_some(nearest)
     }
@@ -275,6 +281,14 @@ impl Surroundings {
         match self {
             Self::Cluster(cluster) => cluster.secret(namespace, name).await.found().is_some(),
             Self::Files(_) => true,
+        }
+    }
+
+    /// The object that has variables filled in before what is around it is applied; in a cluster that is over.
+    pub fn substitutes(&self) -> Option<ObjectRef> {
+        match self {
+            Self::Cluster(_) => None,
+            Self::Files(files) => files.substitutes(),
         }
     }
 

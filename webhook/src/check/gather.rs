@@ -17,7 +17,7 @@ use crate::hops;
 use crate::inject;
 use crate::object::{Object, Secret};
 use crate::reference::ingress_annotations::{Backend, Reencryption, reencryption};
-use crate::reference::{self, Reference, Role, Weight, certificate, istio_gateway};
+use crate::reference::{self, Holder, Reference, Role, Weight, certificate, istio_gateway};
 use crate::rules::copied_secret;
 use crate::surroundings::{Listed, Sighting, Surroundings};
 
@@ -46,16 +46,25 @@ const NO_PODS: &str = "no pod was found that has the labels of `spec.selector`";
 /// What is looked up last has so long in any case: well within what the API server still waits.
 const LAST_LOOK: Duration = Duration::from_millis(200);
 
-/// A Secret's namespace and name.
+/// A Secret's namespace and name, or those of a `ConfigMap`.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Key {
+    holder: Holder,
     namespace: String,
     name: String,
 }
 
 impl Key {
     fn of(reference: &Reference) -> Self {
-        Self { namespace: reference.namespace.clone(), name: reference.secret.clone() }
+        Self {
+            holder: reference.holder,
+            namespace: reference.namespace.clone(),
+            name: reference.secret.clone(),
+        }
+    }
+
+    fn of_secret(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { holder: Holder::Secret, namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -108,6 +117,7 @@ pub(super) async fn gather<'a>(
         room,
         grants,
         rehearsed,
+        substitutes: surroundings.substitutes().filter(|_| !keeps_variables(object)),
         sidecar: Arc::new(mode.sidecar.clone()),
         now,
     };
@@ -177,6 +187,13 @@ fn sights(
         Some(seen.get(&Key::of(&reference))?.sight(object, reference, mode))
     };
     references.into_iter().filter_map(sight).collect()
+}
+
+/// Whether an object is to keep its `${NAME}`.
+fn keeps_variables(object: &Object) -> bool {
+    let key = "kustomize.toolkit.fluxcd.io/substitute";
+    let is_disabled = |value: Option<&str>| value == Some("disabled");
+    is_disabled(object.annotation(key)) || is_disabled(object.labels().get(key).copied())
 }
 
 /// What came of looking for one Secret.
@@ -261,7 +278,11 @@ impl<'a> Looks<'a> {
         });
         let mut seen: BTreeMap<Key, Seen> = join_all(looking).await.into_iter().collect();
         let mut awaited: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (key, _) in seen.iter().filter(|(_, it)| it.may_be_awaited() && it.is_shown()) {
+        let is_secret = |key: &Key| key.holder == Holder::Secret;
+        let awaiting = |(key, seen): &(&Key, &Seen)| {
+            is_secret(key) && seen.may_be_awaited() && seen.is_shown()
+        };
+        for (key, _) in seen.iter().filter(awaiting) {
             awaited.entry(&key.namespace).or_default().insert(&key.name);
         }
         let mut makers = BTreeMap::new();
@@ -269,7 +290,7 @@ impl<'a> Looks<'a> {
             let found = self.in_time(self.surroundings.makers(namespace, &names)).await;
             makers.insert(namespace.to_owned(), found);
         }
-        for (key, seen) in &mut seen {
+        for (key, seen) in seen.iter_mut().filter(|(key, _)| is_secret(key)) {
             let Some(found) = makers.get(&key.namespace) else { continue };
             seen.maker = match found {
                 Sighting::Unknown(why) => Sighting::Unknown(why.clone()),
@@ -286,14 +307,14 @@ impl<'a> Looks<'a> {
         seen
     }
 
-    /// One Secret; one of another namespace only for a person who may read it.
+    /// One Secret or `ConfigMap`; one of another namespace only for a person who may read it.
     async fn secret(&self, subject: &Subject, key: &Key) -> Sighting<Secret> {
-        let Key { namespace, name } = key;
+        let Key { holder, namespace, name } = key;
         if namespace.is_empty() {
             return Sighting::Unknown(NO_PODS.to_owned());
         }
         if *namespace != subject.namespace {
-            let may = self.surroundings.may_get_secret(&subject.requester, namespace, name);
+            let may = self.surroundings.may_get(&subject.requester, *holder, (namespace, name));
             let shown = self.look(async { Sighting::Found(may.await) }).await;
             match shown {
                 Sighting::Found(true) => {}
@@ -303,7 +324,11 @@ impl<'a> Looks<'a> {
                 Sighting::Unknown(why) => return Sighting::Unknown(why),
             }
         }
-        match self.look(self.surroundings.secret(namespace, name)).await {
+        let found = match holder {
+            Holder::Secret => self.look(self.surroundings.secret(namespace, name)).await,
+            Holder::ConfigMap => self.look(self.surroundings.config_map(namespace, name)).await,
+        };
+        match found {
             Sighting::Found(secret) => match secret.withheld() {
                 Some(why) => Sighting::Unknown(why.to_owned()),
                 None => Sighting::Found(secret),
@@ -313,7 +338,7 @@ impl<'a> Looks<'a> {
     }
 
     async fn add_nearest(&self, subject: &Subject, seen: &mut BTreeMap<Key, Seen>) {
-        for (key, seen) in seen {
+        for (key, seen) in seen.iter_mut().filter(|(key, _)| key.holder == Holder::Secret) {
             let is_own = key.namespace == subject.namespace;
             if !is_own && matches!(seen.secret, Sighting::Missing) && seen.maker.found().is_none() {
                 // The usual slip is that it was made beside what names it.
@@ -477,7 +502,7 @@ impl<'a> Looks<'a> {
             if let Some(namespaces) = istio_gateway::selector(reader).and_then(|it| pods.get(&it)) {
                 references = istio_gateway::placed(reader, references, namespaces);
             }
-            references.retain(|it| it.secret == secret && it.namespace == subject.namespace);
+            references.retain(|it| it.is_to_secret(&subject.namespace, secret));
             users(reader, namespace, references, (subject, mode))
         });
         Sighting::Found(users.collect())

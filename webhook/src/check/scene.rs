@@ -48,6 +48,8 @@ pub struct Scene {
     pub grants: BTreeMap<String, Sighting<Vec<Object>>>,
     /// The re-encrypted hops on which the object lies, as far as they were rehearsed and do not work.
     pub rehearsed: Vec<Rehearsed>,
+    /// What is going to replace `${NAME}` in the object before it is applied.
+    pub substitutes: Option<ObjectRef>,
     /// What holds for the sidecars of the pods that ask for one.
     pub sidecar: Arc<inject::Options>,
     /// The time, as Unix time in seconds.

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::surroundings::{Completeness, Files};
 
+mod config_maps;
 mod hops;
 mod hostile;
 mod kinds;
+mod placeholders;
 mod ratchet;
 mod secrets;
 

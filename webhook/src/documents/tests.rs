@@ -193,3 +193,15 @@ fn hostile_texts_end_in_failures_or_nothing() {
     assert_eq!(Documents::parse("x", &bomb).documents.len(), 0);
     assert_eq!(Documents::parse("x", &deep).documents.len(), 0);
 }
+
+#[test]
+fn the_items_of_a_list_of_one_kind_are_of_that_kind() {
+    let typed = "kind: IngressList\napiVersion: networking.k8s.io/v1\nitems:\n- metadata: {name: a}\n\
+                 - {kind: Other, apiVersion: x/v1}\n";
+    let read = Documents::parse("x.yaml", typed);
+    let kinds: Vec<_> =
+        read.documents.iter().map(|it| (it.object.api_version(), it.object.kind())).collect();
+    assert_eq!(kinds, [("networking.k8s.io/v1", "Ingress"), ("x/v1", "Other")]);
+    let untyped = "kind: List\napiVersion: v1\nitems:\n- metadata: {name: a}\n";
+    assert_eq!(Documents::parse("x.yaml", untyped).documents.len(), 0);
+}

@@ -2,7 +2,9 @@
 //!
 //! <https://emissary-ingress.dev/docs/3.10/topics/using/mappings/>
 
-use super::{Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, called, takes};
+use super::{
+    Anchors, Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, called, takes,
+};
 use crate::object::Object;
 
 const GROUP: &str = "getambassador.io";
@@ -101,7 +103,7 @@ fn towards(world: &World<'_>, mapping: &Object, is_tls: bool) -> Towards {
     if let Some((namespace, name)) = secret("secret") {
         towards.presents = Presents::Secret(namespace, name);
     }
-    towards.trusts = secret("ca_secret");
+    towards.trusts = secret("ca_secret").map(Anchors::of_secret);
     if towards.trusts.is_none() {
         let fact =
             "the balancer does not verify the other end: the TLSContext names no `ca_secret`";

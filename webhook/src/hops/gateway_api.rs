@@ -4,8 +4,11 @@
 
 use serde_json::Value;
 
-use super::{Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, called, takes};
+use super::{
+    Anchors, Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, called, takes,
+};
 use crate::object::Object;
+use crate::reference;
 
 const GROUP: &str = "gateway.networking.k8s.io";
 
@@ -108,22 +111,38 @@ fn backend_of(route: &Object, backend: &Value) -> Option<Backend> {
 /// Gateway to Service: what a `BackendTLSPolicy` says.
 fn towards(world: &World<'_>, service: &Backend) -> Towards {
     let is_meant = |policy: &&Object| {
-        let of_service = |target: &Value| {
-            text(target, "kind") == Some("Service") && text(target, "name") == Some(&service.name)
-        };
-        policy.namespace() == service.namespace
-            && policy.list("/spec/targetRefs").iter().any(of_service)
+        let is_target = |(name, _): &(&str, Option<&str>)| *name == service.name;
+        policy.namespace() == service.namespace && targets(policy).iter().any(is_target)
     };
-    let Some(policy) = world.of(GROUP, "BackendTLSPolicy").find(is_meant) else {
-        return Towards::default();
-    };
+    let policy = world.of(GROUP, "BackendTLSPolicy").find(is_meant);
+    policy.map(|policy| says(policy, policy.namespace())).unwrap_or_default()
+}
+
+/// The names of the Services that a `BackendTLSPolicy` is for, each with the one port that is meant, if one is.
+pub(super) fn targets(policy: &Object) -> Vec<(&str, Option<&str>)> {
+    let targets = policy.list("/spec/targetRefs").iter();
+    let services = targets.filter(|target| text(target, "kind") == Some("Service"));
+    services.filter_map(|it| Some((text(it, "name")?, text(it, "sectionName")))).collect()
+}
+
+/// How Gateways speak to the Services of a `BackendTLSPolicy` of `namespace`.
+pub(super) fn says(policy: &Object, namespace: &str) -> Towards {
     let hostname = policy.text("/spec/validation/hostname").to_owned();
     let name = super::escape(policy.name());
+    // Which of several a Gateway reads depends on its make.
+    let trusts = match reference::of(policy, namespace).as_slice() {
+        [one] => Some(Anchors {
+            holder: one.holder,
+            namespace: one.namespace.clone(),
+            name: one.secret.clone(),
+        }),
+        _ => None,
+    };
     let authority = policy.list("/spec/validation/caCertificateRefs").first();
-    let secret = authority.filter(|it| text(it, "kind") == Some("Secret"));
-    let secret = secret.and_then(|it| text(it, "name"));
-    let trusts = match (secret, authority) {
-        (Some(secret), _) => format!("with Secret `{}`", super::escape(secret)),
+    let with = match (&trusts, authority) {
+        (Some(anchors), _) => {
+            format!("with {} `{}`", anchors.holder.kind(), super::escape(&anchors.name))
+        }
         (None, Some(other)) => {
             let kind = super::escape(text(other, "kind").unwrap_or("ConfigMap"));
             format!("with {kind} `{}`", super::escape(text(other, "name").unwrap_or_default()))
@@ -131,13 +150,13 @@ fn towards(world: &World<'_>, service: &Backend) -> Towards {
         (None, None) => "with the roots of its system".to_owned(),
     };
     let fact =
-        format!("the balancer verifies the other end {trusts}, says BackendTLSPolicy `{name}`");
+        format!("the balancer verifies the other end {with}, says BackendTLSPolicy `{name}`");
     Towards {
         speech: Speech::Tls,
         presents: Presents::Unknown(
             "a BackendTLSPolicy says nothing of a client certificate".to_owned(),
         ),
-        trusts: secret.map(|secret| (policy.namespace().to_owned(), secret.to_owned())),
+        trusts,
         expects: Some(hostname.clone()).filter(|it| !it.is_empty()),
         asks_for: Some(hostname).filter(|it| !it.is_empty()),
         facts: vec![fact],

@@ -3,7 +3,9 @@
 use lasthop_contract::text::escape;
 use serde_json::Value;
 
-use super::{Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, called, traefik};
+use super::{
+    Anchors, Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, called, traefik,
+};
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::reference;
@@ -182,7 +184,7 @@ fn of_nginx(object: &Object) -> Option<Towards> {
         ..Towards::default()
     };
     if backend.verifies() {
-        towards.trusts = secret;
+        towards.trusts = secret.map(Anchors::of_secret);
         let name = backend.name.as_ref().map(|it| it.value.clone()).filter(|it| !it.is_empty());
         towards.expects = match backend.reader {
             Reader::Traefik => backend.sni().map(str::to_owned),
@@ -211,7 +213,7 @@ fn of_ssl_service(entry: &SslService, namespace: &str) -> Towards {
             Some((namespace, name)) => Presents::Secret(namespace.clone(), name.clone()),
             None => Presents::Nothing,
         },
-        trusts: secret,
+        trusts: secret.map(Anchors::of_secret),
         expects: entry.name.clone(),
         asks_for: None,
         facts,

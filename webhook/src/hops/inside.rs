@@ -8,11 +8,14 @@ use lasthop_contract::sidecar_config::Forward;
 use lasthop_contract::text::{escape, list};
 use serde_json::Value;
 
-use super::{Backend, Hop, Lead, Port, Presents, Speech, State, Towards, Way, World, called};
+use super::{
+    Anchors, Backend, Hop, Lead, Port, Presents, Speech, State, Towards, Way, World, called,
+};
 use crate::check::SeenSecret;
 use crate::inject;
 use crate::inject::service::selects;
 use crate::object::Object;
+use crate::reference::Holder;
 use crate::rehearse::{
     Blame, Caller, Client, Listener, Outcome, Party, Place, Unfit, client_of, look, rehearse,
 };
@@ -195,7 +198,10 @@ async fn with_sidecar(world: &World<'_>, lead: &Lead, place: &Place) -> Hop {
         Presents::Nothing | Presents::Unknown(_) => None,
     };
     let trusts = match &towards.trusts {
-        Some((namespace, name)) => Some(world.surroundings.secret(namespace, name).await),
+        Some(Anchors { holder, namespace, name }) => Some(match holder {
+            Holder::Secret => world.surroundings.secret(namespace, name).await,
+            Holder::ConfigMap => world.surroundings.config_map(namespace, name).await,
+        }),
         None => None,
     };
     let hop = presented(towards, place, secret.as_ref());
@@ -233,8 +239,8 @@ fn presented(towards: &Towards, place: &Place, secret: Option<&Sighting<Arc<Seen
     let served: Vec<&str> = served.map(|it| it.strip_prefix("tls/").unwrap_or(it)).collect();
     let mut hop =
         Hop::new(State::Tls).fact(format!("the sidecar presents Secret {}", list(&served, 4)));
-    if let Some((namespace, name)) = &towards.trusts {
-        let name = called(namespace, name);
+    if let Some(anchors) = &towards.trusts {
+        let name = anchors.called();
         let expects = towards.expects.as_ref();
         let expects = expects.map(|it| format!(", for `{}`", escape(it))).unwrap_or_default();
         hop = hop.fact(format!("the balancer verifies it with the CAs of {name}{expects}"));

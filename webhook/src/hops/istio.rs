@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, takes};
+use super::{Anchors, Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, takes};
 use crate::object::Object;
 
 const GROUP: &str = "networking.istio.io";
@@ -160,7 +160,7 @@ fn towards(world: &World<'_>, backend: &Backend) -> Towards {
     Towards {
         speech,
         presents,
-        trusts: secret.filter(|_| !skips),
+        trusts: secret.filter(|_| !skips).map(Anchors::of_secret),
         expects: tls.pointer("/subjectAltNames/0").and_then(Value::as_str).map(str::to_owned),
         asks_for: text(tls, "/sni").map(str::to_owned),
         facts,

@@ -2,8 +2,9 @@
 //!
 //! <https://doc.traefik.io/traefik/reference/routing-configuration/kubernetes/ingress/>
 
-use super::{Backend, Presents, Speech, Towards, World};
+use super::{Anchors, Backend, Presents, Speech, Towards, World};
 use crate::object::Object;
+use crate::reference::Holder;
 
 /// How Traefik speaks to `service`, where an annotation of it says so.
 pub(super) fn towards(world: &World<'_>, service: &Backend) -> Option<Towards> {
@@ -58,9 +59,21 @@ fn add(towards: &mut Towards, transport: &Object) {
             .push("the balancer does not verify the other end: `insecureSkipVerify`".to_owned());
         return;
     }
-    towards.trusts = secret("/spec/rootCAsSecrets");
+    towards.trusts =
+        root_ca(transport).or_else(|| secret("/spec/rootCAsSecrets").map(Anchors::of_secret));
     if towards.trusts.is_none() {
         let fact = "the balancer verifies the other end with the roots of its system".to_owned();
         towards.facts.push(fact);
     }
+}
+
+/// `rootCAs`, which holds the place of the older `rootCAsSecrets`, and may name ConfigMaps.
+/// <https://doc.traefik.io/traefik/reference/routing-configuration/kubernetes/crd/http/serverstransport/>
+fn root_ca(transport: &Object) -> Option<Anchors> {
+    let first = transport.list("/spec/rootCAs").first()?;
+    let named = |field: &str, holder| {
+        let name = first.get(field)?.as_str().filter(|name| !name.is_empty())?.to_owned();
+        Some(Anchors { holder, namespace: transport.namespace().to_owned(), name })
+    };
+    named("secret", Holder::Secret).or_else(|| named("configMap", Holder::ConfigMap))
 }

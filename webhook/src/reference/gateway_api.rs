@@ -1,10 +1,11 @@
-//! Gateway API's Gateway: `spec.listeners[].tls`.
+//! Gateway API: a Gateway's `spec.listeners[].tls` and `spec.tls`, and the CAs of a `BackendTLSPolicy`.
 //!
-//! <https://gateway-api.sigs.k8s.io/reference/spec/#listenertlsconfig>
+//! <https://gateway-api.sigs.k8s.io/reference/spec/#listenertlsconfig>,
+//! <https://gateway-api.sigs.k8s.io/reference/spec/#backendtlspolicyvalidation>
 
 use serde_json::Value;
 
-use super::{HostAt, Reference, Role, Weight};
+use super::{Holder, HostAt, Reference, Role, Weight};
 use crate::object::Object;
 use crate::path::{FieldPath, Step};
 
@@ -17,8 +18,17 @@ pub fn is_gateway(object: &Object) -> bool {
         && matches!(object.api_version().split_once('/'), Some((_, "v1" | "v1beta1")))
 }
 
-/// The references of a Gateway.
+/// Whether `object` is a `BackendTLSPolicy` in a version that is known here.
+pub fn is_backend_policy(object: &Object) -> bool {
+    object.is(GROUP, "BackendTLSPolicy")
+        && matches!(object.api_version().split_once('/'), Some((_, "v1" | "v1alpha3")))
+}
+
+/// The references of a Gateway or a `BackendTLSPolicy`.
 pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
+    if is_backend_policy(object) {
+        return of_backend_policy(object, namespace);
+    }
     if !is_gateway(object) {
         return Vec::new();
     }
@@ -28,6 +38,14 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
         of_listener(listener, &path, namespace)
     });
     of_listeners.chain(of_whole(object, namespace)).collect()
+}
+
+/// The CAs with which Gateways verify a Service, in the namespace of the policy.
+fn of_backend_policy(object: &Object, namespace: &str) -> Vec<Reference> {
+    let path = FieldPath::of(["spec", "validation", "caCertificateRefs"]);
+    let all = object.list("/spec/validation/caCertificateRefs").iter().enumerate();
+    all.filter_map(|(at, it)| named(it, &path.index(at), Role::GatewayBackendCa, namespace))
+        .collect()
 }
 
 /// What holds for all listeners: the CAs of clients, and what is presented to Services.
@@ -46,11 +64,7 @@ fn of_whole(object: &Object, namespace: &str) -> Vec<Reference> {
     });
     let presented = (tls.key("backend").key("clientCertificateRef"), Role::GatewayBackendClient);
     let all = authorities.chain([presented]);
-    all.filter_map(|(path, role)| {
-        let reference = secret(path.find(&object.0)?, &path, role.default_kind(), namespace)?;
-        Some(Reference { role, ..reference })
-    })
-    .collect()
+    all.filter_map(|(path, role)| named(path.find(&object.0)?, &path, role, namespace)).collect()
 }
 
 /// The listeners that end TLS and name no certificate for it, unless the controller may take it from
@@ -97,7 +111,7 @@ fn of_listener(listener: &Value, path: &FieldPath, namespace: &str) -> Vec<Refer
         return Vec::new();
     }
     let tls = path.key("tls");
-    let certificates = secrets(listener, &tls, &["certificateRefs"], namespace);
+    let certificates = all(listener, &tls, &["certificateRefs"], (Role::ListenerServer, namespace));
     // Of several certificates each is for some of the hosts.
     let hosts: Vec<HostAt> = match (text("/hostname"), certificates.len()) {
         (Some(host), 1) if !host.is_empty() => {
@@ -106,10 +120,8 @@ fn of_listener(listener: &Value, path: &FieldPath, namespace: &str) -> Vec<Refer
         _ => Vec::new(),
     };
     let validation = ["frontendValidation", "caCertificateRefs"];
-    let authorities = secrets(listener, &tls, &validation, namespace);
+    let authorities = all(listener, &tls, &validation, (Role::ListenerClientCa, namespace));
     let certificates = certificates.into_iter().map(|it| Reference { hosts: hosts.clone(), ..it });
-    let authorities =
-        authorities.into_iter().map(|it| Reference { role: Role::ListenerClientCa, ..it });
     certificates.chain(authorities).collect()
 }
 
@@ -124,43 +136,52 @@ pub(super) fn is_of_cert_manager(object: &Object, reference: &Reference) -> bool
     !hostname.is_empty() && reference.weight == Weight::Refuses
 }
 
-/// The Secrets of a list of references under `tls`; other kinds are none of our business.
-fn secrets(listener: &Value, tls: &FieldPath, keys: &[&str], namespace: &str) -> Vec<Reference> {
+/// What a list of references under `tls` names; other kinds are none of our business.
+fn all(
+    listener: &Value,
+    tls: &FieldPath,
+    keys: &[&str],
+    (role, namespace): (Role, &str),
+) -> Vec<Reference> {
     let path = keys.iter().fold(tls.clone(), |path, key| path.key(key));
     let list = keys.iter().try_fold(listener.get("tls"), |value, key| Some(value?.get(key)));
     let list = list.flatten().and_then(Value::as_array).into_iter().flatten().enumerate();
-    // Of CAs the default is not a Secret; the field is required there.
-    let default = if keys.len() == 1 { "Secret" } else { "" };
-    list.filter_map(|(at, reference)| secret(reference, &path.index(at), default, namespace))
-        .collect()
+    list.filter_map(|(at, reference)| named(reference, &path.index(at), role, namespace)).collect()
 }
 
-/// The Secret that one reference names, where it is of the `default` kind if it says none.
-fn secret(
-    reference: &Value,
-    path: &FieldPath,
-    default: &str,
-    namespace: &str,
-) -> Option<Reference> {
-    let text = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or_default();
-    let kind = if text("kind").is_empty() { default } else { text("kind") };
-    let of = if text("namespace").is_empty() { namespace } else { text("namespace") };
+/// What one reference names. A certificate is in a Secret, where no kind is written; CAs have to say
+/// in what they are, and that may be a `ConfigMap`.
+fn named(value: &Value, path: &FieldPath, role: Role, namespace: &str) -> Option<Reference> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+    let is_authority = matches!(role, Role::ListenerClientCa | Role::GatewayBackendCa);
+    let holder = match text("kind") {
+        "Secret" => Holder::Secret,
+        "" if !is_authority => Holder::Secret,
+        "ConfigMap" if is_authority => Holder::ConfigMap,
+        _ => return None,
+    };
+    let of = match text("namespace") {
+        // A policy names what is beside it.
+        other if !other.is_empty() && role != Role::GatewayBackendCa => other,
+        _ => namespace,
+    };
     let weight = if of == namespace { Weight::Refuses } else { Weight::Warns };
-    (text("group").is_empty() && kind == "Secret" && !text("name").is_empty()).then(|| Reference {
+    (text("group").is_empty() && !text("name").is_empty()).then(|| Reference {
         path: path.key("name"),
         namespace: of.to_owned(),
+        holder,
         secret: text("name").to_owned(),
         hosts: Vec::new(),
-        role: Role::ListenerServer,
+        role,
         weight,
     })
 }
 
-/// Whether `grant`, a ReferenceGrant of the Secret's namespace, lets Gateways of `from` name
-/// `secret`.
+/// Whether `grant`, a ReferenceGrant of the namespace that `reference` leads to, lets Gateways of `from`
+/// name it.
 ///
 /// <https://gateway-api.sigs.k8s.io/api-types/referencegrant/>
-pub fn permits(grant: &Object, from: &str, secret: &str) -> bool {
+pub fn permits(grant: &Object, from: &str, reference: &Reference) -> bool {
     let text = |value: &Value, key: &str| {
         value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -169,8 +190,9 @@ pub fn permits(grant: &Object, from: &str, secret: &str) -> bool {
     });
     let is_to = grant.list("/spec/to").iter().any(|it| {
         let name = text(it, "name");
-        let is_named = name.is_empty() || name == secret;
-        text(it, "group").is_empty() && text(it, "kind") == "Secret" && is_named
+        let is_named = name.is_empty() || name == reference.secret;
+        let kind = reference.holder.kind();
+        text(it, "group").is_empty() && text(it, "kind") == kind && is_named
     });
     is_from && is_to
 }
@@ -202,12 +224,38 @@ mod tests {
             ]},
         });
         let found = of(&gateway("v1", &listener(&tls)), "edge");
-        let [server, ca] = found.as_slice() else { panic!("{found:?}") };
+        let [server, ours, ca] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(server.path.to_string(), "spec.listeners[0].tls.certificateRefs[0].name");
         assert_eq!((server.role, server.weight), (Role::ListenerServer, Weight::Refuses));
         assert_eq!(server.hosts[0].host, "a.example.com");
-        assert_eq!((ca.namespace.as_str(), ca.role), ("trust", Role::ListenerClientCa));
+        assert_eq!((ours.holder, ours.namespace.as_str()), (Holder::ConfigMap, "edge"));
+        assert_eq!((ours.role, ours.weight), (Role::ListenerClientCa, Weight::Refuses));
+        assert_eq!((ca.holder, ca.namespace.as_str()), (Holder::Secret, "trust"));
+        assert_eq!(ca.role, Role::ListenerClientCa);
         assert_eq!(ca.weight, Weight::Warns);
+    }
+
+    #[test]
+    fn a_policy_names_the_cas_of_a_service() {
+        let policy = |version: &str| {
+            Object(json!({
+                "apiVersion": format!("{GROUP}/{version}"), "kind": "BackendTLSPolicy",
+                "spec": {"validation": {"hostname": "a.example.com", "caCertificateRefs": [
+                    {"group": "", "kind": "ConfigMap", "name": "ca"},
+                    {"group": "", "kind": "Secret", "name": "ca"},
+                    {"group": "x.example", "kind": "Secret", "name": "ca"},
+                ]}},
+            }))
+        };
+        let found = of(&policy("v1"), "shop");
+        let holders: Vec<Holder> = found.iter().map(|it| it.holder).collect();
+        assert_eq!(holders, [Holder::ConfigMap, Holder::Secret]);
+        let path = "spec.validation.caCertificateRefs[0].name";
+        assert_eq!(
+            (found[0].path.to_string().as_str(), found[0].role),
+            (path, Role::GatewayBackendCa)
+        );
+        assert_eq!(of(&policy("v1alpha2"), "shop"), []);
     }
 
     #[test]
@@ -270,6 +318,11 @@ mod tests {
                     Role::ListenerClientCa
                 ),
                 wanted(
+                    "frontend.default.validation.caCertificateRefs[1]",
+                    "others",
+                    Role::ListenerClientCa
+                ),
+                wanted(
                     "frontend.perPort[0].tls.validation.caCertificateRefs[0]",
                     "partners",
                     Role::ListenerClientCa
@@ -305,9 +358,13 @@ mod tests {
                 "to": [{"group": "", "kind": "Secret", "name": name}],
             }}))
         };
-        assert!(permits(&grant(None), "edge", "web-tls"));
-        assert!(permits(&grant(Some("web-tls")), "edge", "web-tls"));
-        assert!(!permits(&grant(Some("other")), "edge", "web-tls"));
-        assert!(!permits(&grant(None), "shop", "web-tls"));
+        let tls = json!({"certificateRefs": [{"name": "web-tls", "namespace": "shop"}]});
+        let named = of(&gateway("v1", &listener(&tls)), "edge").remove(0);
+        assert!(permits(&grant(None), "edge", &named));
+        assert!(permits(&grant(Some("web-tls")), "edge", &named));
+        assert!(!permits(&grant(Some("other")), "edge", &named));
+        assert!(!permits(&grant(None), "shop", &named));
+        let in_config_map = Reference { holder: Holder::ConfigMap, ..named };
+        assert!(!permits(&grant(None), "edge", &in_config_map));
     }
 }

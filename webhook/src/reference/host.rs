@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{HostAt, Reference, Role, Weight};
+use super::{Holder, HostAt, Reference, Role, Weight};
 use crate::object::Object;
 use crate::path::FieldPath;
 
@@ -22,6 +22,7 @@ fn reference(path: FieldPath, namespace: &str, secret: &str) -> Option<Reference
     (!secret.is_empty()).then(|| Reference {
         path,
         namespace: namespace.to_owned(),
+        holder: Holder::Secret,
         secret: secret.to_owned(),
         hosts: Vec::new(),
         role: Role::ControllerServer,

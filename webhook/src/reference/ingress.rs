@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::ingress_annotations::passthrough;
-use super::{HostAt, Reference, Role, Weight};
+use super::{Holder, HostAt, Reference, Role, Weight};
 use crate::object::Object;
 use crate::path::FieldPath;
 
@@ -161,6 +161,7 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
             Some(Reference {
                 path: item.path.key("secretName"),
                 namespace: namespace.to_owned(),
+                holder: Holder::Secret,
                 secret: item.secret?,
                 hosts: item.hosts,
                 role: Role::IngressServer,

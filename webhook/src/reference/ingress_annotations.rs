@@ -6,7 +6,7 @@
 //! <https://cloud.ibm.com/docs/containers?topic=containers-comm-ingress-annotations>.
 
 use super::ingress::{class, is_ingress, is_of_aws};
-use super::{Reference, Role, Weight};
+use super::{Holder, Reference, Role, Weight};
 use crate::object::Object;
 use crate::path::FieldPath;
 
@@ -305,6 +305,7 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
             Some(Reference {
                 path: at.path,
                 namespace: of.to_owned(),
+                holder: Holder::Secret,
                 secret: secret.to_owned(),
                 hosts: Vec::new(),
                 role,
@@ -316,6 +317,7 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     references.extend(services.map(|secret| Reference {
         path: FieldPath::annotation(SSL_SERVICES),
         namespace: namespace.to_owned(),
+        holder: Holder::Secret,
         secret,
         hosts: Vec::new(),
         role: Role::AlbClient,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{HostAt, Reference, Role, Weight};
+use super::{Holder, HostAt, Reference, Role, Weight};
 use crate::object::{Object, texts};
 use crate::path::{FieldPath, Step};
 
@@ -160,6 +160,7 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
             let reference = |secret: String, hosts, role| Reference {
                 path: path.clone(),
                 namespace: namespace.to_owned(),
+                holder: Holder::Secret,
                 secret,
                 hosts,
                 role,

@@ -6,14 +6,14 @@
 
 use lasthop_contract::annotation as name;
 
-use super::{Reference, Role, Weight};
+use super::{Holder, Reference, Role, Weight};
 use crate::inject::annotations::{self, values};
 use crate::inject::{self, Wish};
 use crate::object::Object;
 use crate::path::FieldPath;
 
-/// The references of a pod that asks for a sidecar. A name that cannot be one, and a `ConfigMap`, are
-/// no references; the first is a finding of the annotation itself.
+/// The references of a pod that asks for a sidecar. A name that cannot be one is no reference, but a finding
+/// of the annotation itself.
 pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
     let Some((prefix, pod)) = inject::pod_of(object) else { return Vec::new() };
     if annotations::wish(&pod) != Some(Wish::Inject) {
@@ -33,11 +33,18 @@ pub(super) fn of(object: &Object, namespace: &str) -> Vec<Reference> {
         };
         let path = prefix.join(&FieldPath::annotation(key));
         let names = values::entries(value).take(values::MOST_SECRETS);
-        let names = names.filter(|name| values::is_object_name(name));
-        references.extend(names.map(|secret| Reference {
+        let names = names.map(|name| match (role, name.strip_prefix(values::CONFIG_MAP)) {
+            (Role::SidecarClientCa | Role::SidecarUpstreamCa, Some(name)) => {
+                (Holder::ConfigMap, name)
+            }
+            _ => (Holder::Secret, name),
+        });
+        let names = names.filter(|(_, name)| values::is_object_name(name));
+        references.extend(names.map(|(holder, name)| Reference {
             path: path.clone(),
             namespace: namespace.to_owned(),
-            secret: secret.to_owned(),
+            holder,
+            secret: name.to_owned(),
             hosts: Vec::new(),
             role,
             weight: Weight::Refuses,
@@ -59,7 +66,10 @@ mod tests {
         }));
         of(&deployment, "shop")
             .into_iter()
-            .map(|it| (it.path.to_string(), format!("{}/{}", it.namespace, it.secret), it.role))
+            .map(|it| {
+                let kind = if it.holder == Holder::ConfigMap { "configmap/" } else { "" };
+                (it.path.to_string(), format!("{kind}{}/{}", it.namespace, it.secret), it.role)
+            })
             .collect()
     }
 
@@ -84,11 +94,21 @@ mod tests {
                 (at("tls-secret"), "shop/b".to_owned(), Role::SidecarServer),
                 (at("tls-secret.9443"), "shop/c".to_owned(), Role::SidecarServer),
                 (at("client-ca-secret"), "shop/ca".to_owned(), Role::SidecarClientCa),
+                (
+                    at("client-ca-secret.9443"),
+                    "configmap/shop/roots".to_owned(),
+                    Role::SidecarClientCa
+                ),
                 (at("client-crl-secret"), "shop/crl".to_owned(), Role::SidecarClientCrl),
                 (
                     at("upstream-client-secret.9001"),
                     "shop/identity".to_owned(),
                     Role::SidecarUpstreamClient
+                ),
+                (
+                    at("upstream-ca-secret"),
+                    "configmap/shop/roots".to_owned(),
+                    Role::SidecarUpstreamCa
                 ),
                 (at("upstream-ca-secret.9001"), "shop/db-ca".to_owned(), Role::SidecarUpstreamCa),
             ]

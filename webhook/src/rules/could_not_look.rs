@@ -48,11 +48,11 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     {
         return None;
     }
-    let (name, namespace) = (escape(&reference.secret), escape(&reference.namespace));
+    let (called, namespace) = (reference.called(), escape(&reference.namespace));
     let message = if namespace.is_empty() {
-        format!("could not look at Secret `{name}`: {why}")
+        format!("could not look at {called}: {why}")
     } else {
-        format!("could not look at Secret `{name}` of namespace `{namespace}`: {why}")
+        format!("could not look at {called} of namespace `{namespace}`: {why}")
     };
     let path = reference.path.clone();
     match scene.setting {

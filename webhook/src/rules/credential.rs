@@ -14,7 +14,7 @@ use super::Rule;
 use super::host_not_covered::{Coverage, coverage};
 use crate::check::{Own, Pair, Scene, SeenSecret, Setting, Sight, User};
 use crate::finding::{Finding, Severity};
-use crate::reference::Role;
+use crate::reference::{Holder, Role};
 
 mod bytes;
 mod chain;
@@ -29,26 +29,38 @@ pub(super) fn judge(scene: &Scene) -> Vec<Finding> {
     if let Some(own) = &scene.own {
         return judge_own(scene, own);
     }
-    // Among files the Secret itself is judged, once for all its readers.
-    if scene.setting == Setting::Files {
-        return Vec::new();
-    }
-    scene.pairs().flat_map(|pair| judge_pair(scene, &pair)).collect()
+    // Among files the Secret itself is judged, once for all its readers. A ConfigMap is not.
+    let here = |pair: &Pair<'_>| {
+        scene.setting == Setting::Review || pair.reference.holder == Holder::ConfigMap
+    };
+    scene.pairs().filter(here).flat_map(|pair| judge_pair(scene, &pair)).collect()
 }
 
 /// From the side of an object that names the Secret.
 fn judge_pair(scene: &Scene, pair: &Pair<'_>) -> Vec<Finding> {
     let reference = pair.reference;
-    let name = escape(&reference.secret);
+    let called = reference.called();
     let unread = is_beside_a_companion(scene, pair);
     let tell = |problem: Problem| {
         let is_ca = credential::CA_KEYS.contains(&problem.key.as_str());
-        let severity = severity(&problem, pair, scene.now).filter(|_| !(unread && is_ca))?;
-        let message = format!("Secret `{name}`: {}", problem.message());
+        let severity = severity(&problem, pair, scene).filter(|_| !(unread && is_ca))?;
+        let message = match reference.holder {
+            Holder::Secret => problem.message(),
+            Holder::ConfigMap => problem.message().replace("the Secret holds", "it holds"),
+        };
+        let message = format!("{called}: {message}");
         let path = reference.path.clone();
         let finding = Finding::new(problem.code(), severity, scene.name(), path, message);
         let help = help(&problem, reference.role, (&reference.secret, &reference.namespace));
-        Some(finding.help(help))
+        Some(
+            finding.help(match reference.holder {
+                Holder::Secret => help,
+                // The same commands are there for both.
+                Holder::ConfigMap => help
+                    .replace("kubectl create secret generic", "kubectl create configmap")
+                    .replace("kubectl patch secret", "kubectl patch configmap"),
+            }),
+        )
     };
     problems(pair.seen, reference.role, scene.now)
         .into_iter()
@@ -63,7 +75,7 @@ fn judge_own(scene: &Scene, own: &Own) -> Vec<Finding> {
     for pair in scene.pairs() {
         let Some(user) = pair.user else { continue };
         for problem in problems(&own.secret, pair.reference.role, scene.now) {
-            let Some(mut severity) = severity(&problem, &pair, scene.now) else { continue };
+            let Some(mut severity) = severity(&problem, &pair, scene) else { continue };
             // From here it is not to be seen whether a companion stands in for it.
             if pair.reference.role == Role::MutualGatewayServer
                 && credential::CA_KEYS.contains(&problem.key.as_str())
@@ -158,7 +170,8 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
         Role::SidecarUpstreamClient | Role::GatewayBackendClient => {
             problems.extend(client_chain_problems(seen, now));
         }
-        Role::GatewayClientCa
+        Role::GatewayBackendCa
+        | Role::GatewayClientCa
         | Role::HostClientCa
         | Role::ListenerClientCa
         | Role::SidecarClientCa
@@ -279,7 +292,7 @@ fn is_told_elsewhere(problem: &Problem, pair: &Pair<'_>) -> bool {
 }
 
 /// What a problem does to this reader; nothing where it is a notice only.
-fn severity(problem: &Problem, pair: &Pair<'_>, now: i64) -> Option<Severity> {
+fn severity(problem: &Problem, pair: &Pair<'_>, scene: &Scene) -> Option<Severity> {
     let severity = match (problem.gravity(), &problem.fault) {
         (Gravity::Notice, _) => return None,
         (Gravity::Weakness, _) => Severity::Warning,
@@ -290,10 +303,14 @@ fn severity(problem: &Problem, pair: &Pair<'_>, now: i64) -> Option<Severity> {
             Severity::Warning
         }
         // Clocks differ: what is valid within the hour is meant for now.
-        (Gravity::Fatal, Fault::NotYetValid { not_before, .. }) if not_before - now < 3600 => {
+        (Gravity::Fatal, Fault::NotYetValid { not_before, .. })
+            if not_before - scene.now < 3600 =>
+        {
             Severity::Warning
         }
-        (Gravity::Fatal, Fault::NoCaInBundle) if pair.reference.role.trusts_leaves() => {
+        (Gravity::Fatal, Fault::NoCaInBundle)
+            if pair.reference.role.trusts_leaves() && holds_certificate(problem, pair) =>
+        {
             Severity::Warning
         }
         // ingress-nginx goes on without verification then, Traefik with the roots of its system.
@@ -302,10 +319,21 @@ fn severity(problem: &Problem, pair: &Pair<'_>, now: i64) -> Option<Severity> {
         {
             Severity::Warning
         }
+        (Gravity::Fatal, Fault::Placeholder { text })
+            if scene.substitutes.is_some() && super::placeholder::is_variable(text) =>
+        {
+            Severity::Warning
+        }
         (Gravity::Fatal, _) if pair.only_warns() => Severity::Warning,
         (Gravity::Fatal, _) => Severity::Error,
     };
     Some(severity)
+}
+
+/// Whether there is a certificate where the problem is, of whatever kind.
+fn holds_certificate(problem: &Problem, pair: &Pair<'_>) -> bool {
+    let value = pair.seen.secret.data.get(&problem.key).map(|it| String::from_utf8_lossy(it));
+    value.is_some_and(|text| text.contains(" CERTIFICATE-----"))
 }
 
 /// Nobody reads the Secret, so nothing breaks; but whoever keeps a chain and a key under this type

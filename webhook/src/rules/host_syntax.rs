@@ -1,11 +1,14 @@
 //! LH217: a text that is not a host.
 
+use std::net::IpAddr;
+
 use lasthop_contract::problem::Code;
 use lasthop_contract::text::escape;
 
 use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
+use crate::punycode;
 use crate::reference::ingress::Ingress;
 
 pub(crate) static RULE: Rule = Rule {
@@ -13,7 +16,7 @@ pub(crate) static RULE: Rule = Rule {
     name: "host-syntax",
     summary: "a host is not written as Kubernetes takes hosts",
     why: "A host is a DNS name in lower case, its first label possibly `*`: no scheme, no port, no \
-          path, no dot at the end, no underscore. The API server refuses it with \"a lowercase \
+          path, no dot at the end, no underscore, in rules no address; letters beyond ASCII as punycode (`xn--`). The API server refuses it with \"a lowercase \
           RFC 1123 subdomain must consist of lower case alphanumeric characters\", long after the file \
           was written.",
     example: "\
@@ -33,7 +36,12 @@ fn judge(scene: &Scene) -> Vec<Finding> {
     let Some(ingress) = Ingress::read(&scene.object) else { return Vec::new() };
     let hosts = ingress.tls.iter().flat_map(|item| &item.hosts).chain(&ingress.rules);
     let wrong = hosts.filter_map(|at| Some((at, fault(&at.host)?)));
+    let addresses = ingress.rules.iter().filter(|at| at.host.parse::<IpAddr>().is_ok());
+    let help =
+        "leave `host` out: the rule then holds for every host, and for requests to the address";
+    let addresses = addresses.filter(|at| fault(&at.host).is_none());
     wrong
+        .chain(addresses.map(|at| (at, help.to_owned())))
         .map(|(at, help)| {
             let message = format!("`{}` is not a host", escape(&at.host));
             RULE.error(scene, at.path.clone(), message).help(help)
@@ -51,6 +59,9 @@ fn fault(host: &str) -> Option<String> {
     let bare = bare.trim_matches('.').trim().to_ascii_lowercase();
     if is_host(&bare) {
         return Some(format!("write `{}`: a name in lower case and nothing else", escape(&bare)));
+    }
+    if let Some(ascii) = punycode::host(&bare).filter(|it| is_host(it)) {
+        return Some(format!("write `{ascii}`, which is how DNS and certificates spell the name"));
     }
     Some(
         "a host has lower-case letters, digits, `-` and `.`; only its first label may be `*`"
@@ -90,9 +101,10 @@ mod tests {
             let help = fault(wrong).unwrap();
             assert!(help.starts_with("write `a.example`:"), "{wrong}: {help}");
         }
-        for wrong in ["a_b.example", "*a.example", "a.*.example", "*", "bücher.example", "a..b", ""]
-        {
+        for wrong in ["a_b.example", "*a.example", "a.*.example", "*", "a..b", ""] {
             assert!(fault(wrong).unwrap().starts_with("a host has"), "{wrong}");
         }
+        let help = fault("*.Bücher.example").unwrap();
+        assert!(help.starts_with("write `*.xn--bcher-kva.example`,"), "{help}");
     }
 }

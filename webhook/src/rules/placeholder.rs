@@ -26,7 +26,8 @@ spec:
   - hosts:
     - ${YOUR_CERTIFICATE_COMMON_NAME}
     secretName: router-tls",
-    cure: "Write the host itself, or run the tool first: `envsubst < ingress.yaml | kubectl apply -f -`.",
+    cure: "Write the host itself, or run the tool first: `envsubst < ingress.yaml | kubectl apply -f -`. Where a \
+           Kustomization of Flux with `postBuild` is among the files, `${NAME}` is only warned of.",
     judge: Some(judge),
 };
 
@@ -36,6 +37,12 @@ pub(crate) fn is_placeholder(text: &str) -> bool {
         text.split_once(open).is_some_and(|(_, rest)| rest.contains(close))
     };
     marked("${", "}") || marked("{{", "}}") || marked("$(", ")") || marked("<", ">")
+}
+
+/// Whether it is a placeholder of the kind that Flux replaces, and of no other.
+pub(crate) fn is_variable(text: &str) -> bool {
+    let without = text.replace("${", "");
+    text.contains("${") && is_placeholder(text) && !is_placeholder(&without)
 }
 
 fn judge(scene: &Scene) -> Vec<Finding> {
@@ -48,6 +55,12 @@ fn judge(scene: &Scene) -> Vec<Finding> {
     fields
         .into_iter()
         .map(|(path, text)| {
+            if let Some(by) = scene.substitutes.as_ref().filter(|_| is_variable(&text)) {
+                let message = format!("`{}` is not known before {by} fills it in", escape(&text));
+                return RULE.warning(scene, path, message).help(
+                    "check what comes of it: `flux build kustomization NAME --path DIR | lasthop check -f -`",
+                );
+            }
             let message = format!("`{}` is a placeholder that nothing has replaced", escape(&text));
             RULE.error(scene, path, message).help(
                 "write the value itself, or run the tool that fills it in, such as `envsubst < FILE`",

@@ -4,7 +4,6 @@ use lasthop_contract::annotation as name;
 use lasthop_contract::client_policy::{ClientPolicy, PolicyError, is_public_ca};
 use lasthop_contract::credential::{self, CA_KEYS};
 use lasthop_contract::problem::{Fault, Problem};
-use lasthop_contract::text::escape;
 
 use super::Rule;
 use crate::check::{Scene, SeenSecret, Setting};
@@ -14,7 +13,7 @@ use crate::inject::annotations::values::CaSource;
 use crate::inject::{self, code};
 use crate::object::Object;
 use crate::path::FieldPath;
-use crate::reference::{Reference, Role};
+use crate::reference::{Holder, Reference, Role};
 
 pub(crate) static RULE: Rule = Rule {
     code: code::PUBLIC_CA,
@@ -75,7 +74,7 @@ fn notice(scene: &Scene, reference: &Reference, seen: &SeenSecret) -> Option<Fin
     let public = authorities.iter().find(|authority| is_public_ca(authority))?;
     let fault = Fault::PublicCa { subject: public.subject.clone() };
     let problem = Problem::new(public.found_in(), fault);
-    let message = format!("Secret `{}`: {}", escape(&reference.secret), problem.message());
+    let message = format!("{}: {}", reference.called(), problem.message());
     let path = reference.path.clone();
     let severity = Severity::Info;
     let finding = Finding::new(problem.code(), severity, scene.name(), path, message);
@@ -89,7 +88,10 @@ fn too_wide(
     reference: &Reference,
     seen: &SeenSecret,
 ) -> Vec<(FieldPath, PolicyError)> {
-    let wanted = CaSource::Secret(reference.secret.clone());
+    let wanted = match reference.holder {
+        Holder::Secret => CaSource::Secret(reference.secret.clone()),
+        Holder::ConfigMap => CaSource::ConfigMap(reference.secret.clone()),
+    };
     let Some((prefix, pod)) = inject::pod_of(object) else { return Vec::new() };
     let Some((_, request)) = inject::service::request_of(object) else { return Vec::new() };
     if reference.role != Role::SidecarClientCa {

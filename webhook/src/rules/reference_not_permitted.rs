@@ -58,7 +58,7 @@ fn judge_one(scene: &Scene, reference: &Reference) -> Option<Finding> {
         Sighting::Unknown(_) => return None,
         Sighting::Missing => false,
         Sighting::Found(grants) => {
-            let permits = |grant| gateway_api::permits(grant, &scene.namespace, &reference.secret);
+            let permits = |grant| gateway_api::permits(grant, &scene.namespace, reference);
             grants.iter().any(permits)
         }
     };
@@ -66,10 +66,10 @@ fn judge_one(scene: &Scene, reference: &Reference) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "no ReferenceGrant of namespace `{}` lets Gateways of namespace `{}` read Secret `{}`",
+        "no ReferenceGrant of namespace `{}` lets Gateways of namespace `{}` read {}",
         escape(&reference.namespace),
         escape(&scene.namespace),
-        escape(&reference.secret)
+        reference.called()
     );
     let help = "make one there, as `lasthop explain LH242` shows it";
     Some(RULE.warning(scene, reference.path.clone(), message).help(help))

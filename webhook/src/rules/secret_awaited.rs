@@ -7,7 +7,7 @@ use super::Rule;
 use crate::check::{Maker, Scene, Sight};
 use crate::finding::Finding;
 use crate::object::ObjectRef;
-use crate::reference::AZURE_KEY_VAULT;
+use crate::reference::{AZURE_KEY_VAULT, TRAEFIK_RESOLVER};
 use crate::surroundings::Sighting;
 
 pub(crate) static RULE: Rule = Rule {
@@ -42,11 +42,20 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     };
     let reference = &sight.reference;
     let name = escape(&reference.secret);
-    let message = format!("Secret `{name}` does not exist yet; {}", words(maker));
+    let message = match maker {
+        Maker::Annotation(resolver) if resolver == TRAEFIK_RESOLVER => format!(
+            "Secret `{name}` does not exist, and annotation `{resolver}` has Traefik get the certificate itself"
+        ),
+        _ => format!("Secret `{name}` does not exist yet; {}", words(maker)),
+    };
     let namespace = escape(&reference.namespace);
     let help = match maker {
         Maker::Annotation(name) if name == AZURE_KEY_VAULT => {
             format!("`kubectl get secretproviderclass -n {namespace}` shows how far it is")
+        }
+        Maker::Annotation(name) if name == TRAEFIK_RESOLVER => {
+            "Traefik keeps it in no Secret, so leave `secretName` out; its log shows how far it is"
+                .to_owned()
         }
         Maker::Annotation(_) => of_cert_manager(&namespace),
         Maker::Object(object) if is_asker(object) => of_cert_manager(&namespace),

@@ -7,7 +7,7 @@ use super::Rule;
 use crate::check::{Nearest, Scene, Setting, Sight};
 use crate::finding::Finding;
 use crate::path::Step;
-use crate::reference::{self, Role, Weight, istio_gateway};
+use crate::reference::{self, Holder, Role, Weight, istio_gateway};
 use crate::surroundings::Sighting;
 
 pub(crate) static RULE: Rule = Rule {
@@ -39,7 +39,7 @@ fn judge(scene: &Scene) -> Vec<Finding> {
 
 fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     let reference = &sight.reference;
-    let (name, namespace) = (escape(&reference.secret), escape(&reference.namespace));
+    let (called, namespace) = (reference.called(), escape(&reference.namespace));
     if super::placeholder::is_placeholder(&reference.secret)
         || super::secret_name::fault(sight).is_some()
         // The rule mutual-without-ca knows whether it has to be there.
@@ -51,7 +51,7 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
     let finding = match (&sight.secret, &sight.maker) {
         (Sighting::Found(_), _) | (_, Sighting::Found(_)) => return None,
         (Sighting::Missing, Sighting::Missing) => {
-            let message = format!("Secret `{name}` does not exist in namespace `{namespace}`");
+            let message = format!("{called} does not exist in namespace `{namespace}`");
             match reference::cloud_certificate(&scene.object, reference) {
                 Some(annotation) => RULE.warning(
                     scene,
@@ -69,14 +69,13 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
             scene,
             path,
             format!(
-                "Secret `{name}` does not exist in namespace `{namespace}`, and whether something \
+                "{called} does not exist in namespace `{namespace}`, and whether something \
                  makes it could not be found out: {why}"
             ),
         ),
         // Nobody knows whether it is there, but a slip of the pen is likely.
         (Sighting::Unknown(_), _) if sight.nearest.is_some() && scene.setting == Setting::Files => {
-            let message =
-                format!("Secret `{name}` of namespace `{namespace}` is not among the files");
+            let message = format!("{called} of namespace `{namespace}` is not among the files");
             RULE.warning(scene, path, message)
         }
         (Sighting::Unknown(_), _) => return None,
@@ -97,6 +96,10 @@ fn judge_one(scene: &Scene, sight: &Sight) -> Option<Finding> {
 /// where the pods of an Istio Gateway are.
 fn only_warns(scene: &Scene, sight: &Sight) -> bool {
     let this = &sight.reference;
+    // A ConfigMap is made by whoever distributes CAs, in every namespace and after the fact.
+    if this.holder == Holder::ConfigMap {
+        return true;
+    }
     if this.weight == Weight::Refuses {
         return false;
     }
@@ -136,6 +139,7 @@ fn creation(role: Role, name: &str) -> (String, &'static str) {
         Role::HostClientCa => (format!("generic {name}"), "--from-file=tls.crt=FILE"),
         Role::GatewayClientCa
         | Role::ListenerClientCa
+        | Role::GatewayBackendCa
         | Role::IngressClientCa
         | Role::SidecarClientCa
         | Role::SidecarUpstreamCa => (format!("generic {name}"), "--from-file=ca.crt=FILE"),
@@ -166,6 +170,9 @@ fn help(scene: &Scene, sight: &Sight) -> String {
                  name `{near}`"
             )
         }
+        None if reference.holder == Holder::ConfigMap => format!(
+            "create it: `kubectl create configmap {name} -n {namespace} --from-file=ca.crt=FILE`"
+        ),
         None => format!(
             "create it first, or apply again once it is there: \
              `kubectl create secret {} -n {namespace} {}`; where something makes it that lasthop does \

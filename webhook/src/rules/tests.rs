@@ -96,8 +96,13 @@ fn the_webhook_is_sent_the_kinds_that_have_rules_and_no_other() {
         }
     }
     let resource = |(group, kind): &(&str, &str)| {
-        let plural = if kind.ends_with('s') { "es" } else { "s" };
-        ((*group).to_owned(), format!("{}{plural}", kind.to_ascii_lowercase()))
+        let kind = kind.to_ascii_lowercase();
+        let plural = match kind.strip_suffix('y').filter(|it| !it.ends_with('a')) {
+            Some(stem) => format!("{stem}ies"),
+            None if kind.ends_with('s') => format!("{kind}es"),
+            None => format!("{kind}s"),
+        };
+        ((*group).to_owned(), plural)
     };
     // No API server has Ingresses in the group `extensions` any more.
     let is_sent = |(group, _): &&(&str, &str)| *group != "extensions";

@@ -13,7 +13,7 @@ const fn collection(group: &'static str, resource: &'static str, kind: &'static 
 
 /// What is judged of every namespace, or bounds what is, beside the custom resources that name Secrets
 /// and what makes Secrets.
-static JUDGED: [Collection; 14] = [
+static JUDGED: [Collection; 15] = [
     collection("", "configmaps", "ConfigMap"),
     collection("", "limitranges", "LimitRange"),
     collection("", "pods", "Pod"),
@@ -27,6 +27,12 @@ static JUDGED: [Collection; 14] = [
     collection("apps", "statefulsets", "StatefulSet"),
     collection("batch", "cronjobs", "CronJob"),
     collection("batch", "jobs", "Job"),
+    Collection {
+        group: "gateway.networking.k8s.io",
+        versions: &["v1", "v1alpha3"],
+        resource: "backendtlspolicies",
+        kind: "BackendTLSPolicy",
+    },
     collection("networking.k8s.io", "ingresses", "Ingress"),
 ];
 

@@ -14,7 +14,7 @@ use super::makers::{self, MAKERS};
 use super::{Collection, Listed, Sighting};
 use crate::check::Requester;
 use crate::object::{Object, ObjectRef, Secret};
-use crate::reference::{self, istio_gateway};
+use crate::reference::{self, Holder, istio_gateway};
 use crate::telemetry::{LookupOutcome, Metrics};
 
 mod api_server;
@@ -265,11 +265,11 @@ impl Cluster {
     /// Whether `requester` is a person who may `get` the Secret `namespace/name`.
     ///
     /// <https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/subject-access-review-v1/>
-    pub(super) async fn may_get_secret(
+    pub(super) async fn may_get(
         &self,
         requester: &Requester,
-        namespace: &str,
-        name: &str,
+        holder: Holder,
+        (namespace, name): (&str, &str),
     ) -> bool {
         if !requester.is_person() || requester.name.is_empty() {
             return false;
@@ -283,7 +283,7 @@ impl Cluster {
                 "groups": requester.groups,
                 "extra": requester.extra,
                 "resourceAttributes": {
-                    "verb": "get", "version": "v1", "resource": "secrets",
+                    "verb": "get", "version": "v1", "resource": holder.resource(),
                     "namespace": namespace, "name": name,
                 },
             },
@@ -317,9 +317,9 @@ impl Cluster {
         readers.retain(|reader| {
             let references = reference::of(reader, namespace);
             let is_placed_by_pods = istio_gateway::selector(reader).is_some();
-            references
-                .iter()
-                .any(|it| it.secret == secret && (is_placed_by_pods || it.namespace == namespace))
+            references.iter().any(|it| {
+                it.is_to_secret(namespace, secret) || (is_placed_by_pods && it.secret == secret)
+            })
         });
         Sighting::Found(readers)
     }

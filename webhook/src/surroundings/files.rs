@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use serde_json::Value;
+
 use super::{Cluster, Listed, Sighting, makers};
 use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
-use crate::reference::{self, gateway_api, istio_gateway};
+use crate::reference::{self, Holder, gateway_api, istio_gateway};
 
 /// Whether documents are all there is, or a part of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,6 +67,8 @@ struct Index {
     makers: BTreeMap<Named, usize>,
     /// By the name alone.
     makers_anywhere: BTreeMap<String, usize>,
+    /// The Kustomization of Flux that fills in variables, the first by name.
+    substitutes: Option<ObjectRef>,
 }
 
 /// How many names are compared with those of missing Secrets before that ends.
@@ -103,6 +107,7 @@ impl Files {
                 index.makers_anywhere.insert(secret.to_owned(), position);
             }
         }
+        index.substitutes = documents.iter().filter_map(substitutes).min();
         index.documents = documents;
         let comparisons = Arc::new(AtomicUsize::new(COMPARISONS));
         Self { index: Arc::new(index), completeness, audited: None, comparisons }
@@ -227,6 +232,11 @@ impl Files {
         documents.filter_map(|at| self.index.documents.get(*at)).cloned().collect()
     }
 
+    /// The document that has variables filled in before others are applied.
+    pub(super) fn substitutes(&self) -> Option<ObjectRef> {
+        self.index.substitutes.clone()
+    }
+
     /// Whether a pod of `namespace` asks for a sidecar.
     pub(super) fn asks_for_sidecars(&self, namespace: &str) -> bool {
         let asking = || {
@@ -271,6 +281,14 @@ impl Files {
     }
 }
 
+/// Names `document` where it has Flux replace `${NAME}` in what it applies.
+/// <https://fluxcd.io/flux/components/kustomize/kustomizations/#post-build-variable-substitution>
+fn substitutes(document: &Object) -> Option<ObjectRef> {
+    let is_flux = document.is("kustomize.toolkit.fluxcd.io", "Kustomization");
+    (is_flux && document.0.pointer("/spec/postBuild").is_some_and(Value::is_object))
+        .then(|| document.reference(document.namespace()))
+}
+
 fn namespaces_of_pods(documents: &[Object], selector: &BTreeMap<&str, &str>) -> BTreeSet<String> {
     let is_meant = |document: &&Object| {
         inject::pod_of(document).is_some_and(|(_, pod)| {
@@ -305,7 +323,7 @@ fn readers(documents: &[Object]) -> BTreeMap<Named, Vec<usize>> {
             let namespaces = pods.entry(selector).or_insert_with_key(found);
             references = istio_gateway::placed(document, references, namespaces);
         }
-        for reference in references {
+        for reference in references.into_iter().filter(|it| it.holder == Holder::Secret) {
             let positions = readers.entry((reference.namespace, reference.secret)).or_default();
             if positions.last() != Some(&position) {
                 positions.push(position);

@@ -11,9 +11,10 @@ use super::{Key, Looks};
 use crate::check::scene::{self, Rehearsed, SeenSecret};
 use crate::check::{Mode, Setting, Subject};
 use crate::finding::Severity;
-use crate::hops::{self, Presents};
+use crate::hops::{self, Anchors, Presents};
 use crate::inject::Mount;
 use crate::object::{ObjectRef, Secret};
+use crate::reference::Holder;
 use crate::rehearse::{
     Act, Blame, Caller, Client, Found, Listener, Originating, Outcome, Outlet, Party, Place,
     client_of, rehearse,
@@ -51,6 +52,12 @@ enum FromEnd {
     Sidecar { outlet: Box<Outlet>, found: Found },
 }
 
+impl From<Anchors> for Key {
+    fn from(Anchors { holder, namespace, name }: Anchors) -> Self {
+        Self { holder, namespace, name }
+    }
+}
+
 impl Looks<'_> {
     /// The hops on which `subject` lies, as far as they do not work.
     pub(super) async fn rehearsed(
@@ -82,8 +89,8 @@ impl Looks<'_> {
 
     async fn ends(&self, subject: &Subject, hop: Hop, now: i64) -> Ends {
         let Hop { from, place, severity } = hop;
-        let look = |of: &Option<(String, String)>| {
-            let key = of.clone().map(|(namespace, name)| Key { namespace, name });
+        let look = |of: &Option<Key>| {
+            let key = of.clone();
             async move {
                 match key {
                     Some(key) => Some(self.seen(subject, &key).await),
@@ -94,11 +101,11 @@ impl Looks<'_> {
         let from = match from {
             Dialer::Balancer(balancer) => {
                 let presents = match &balancer.towards.presents {
-                    Presents::Secret(namespace, name) => Some((namespace.clone(), name.clone())),
+                    Presents::Secret(namespace, name) => Some(Key::of_secret(namespace, name)),
                     Presents::Nothing | Presents::Unknown(_) => None,
                 };
-                let (presents, trusts) =
-                    (look(&presents).await, look(&balancer.towards.trusts).await);
+                let trusts = balancer.towards.trusts.clone().map(Key::from);
+                let (presents, trusts) = (look(&presents).await, look(&trusts).await);
                 FromEnd::Balancer { balancer, presents, trusts }
             }
             Dialer::Sidecar(outlet) => {
@@ -122,7 +129,7 @@ impl Looks<'_> {
                     self.config_map(namespace, name).await
                 }
                 Mount::Tls(name) | Mount::Ca(name) | Mount::Crl(name) | Mount::UpstreamCa(name) => {
-                    let key = Key { namespace: namespace.to_owned(), name: name.clone() };
+                    let key = Key::of_secret(namespace, name);
                     self.seen(subject, &key).await
                 }
             };
@@ -135,6 +142,7 @@ impl Looks<'_> {
     async fn seen(&self, subject: &Subject, key: &Key) -> Sighting<Arc<SeenSecret>> {
         let object = &subject.object;
         let is_own = object.is("", "Secret")
+            && key.holder == Holder::Secret
             && (object.name(), &subject.namespace) == (key.name.as_str(), &key.namespace);
         let found = if is_own {
             Sighting::Found(Secret::read(object.clone()))
@@ -159,16 +167,23 @@ impl Ends {
         let listener = Listener::new(&place.terminate, &found);
         match from {
             FromEnd::Balancer { balancer, presents, trusts } => {
-                let hop::Balancer { ingress, path, towards } = *balancer;
+                let hop::Balancer { from, path, towards } = *balancer;
                 let client = client(&towards, presents.as_ref(), trusts.as_ref())?;
                 let acts = rehearse(&listener, Caller::Client(&client), now).ok()?;
-                let (called, chain) = (ingress.to_string(), client.chain());
-                let trusts = towards.trusts.as_ref().map(|(of, name)| hops::called(of, name));
-                let trusts = trusts.map(|secret| format!("the CAs in {secret}"));
+                let (called, chain) = (from.to_string(), client.chain());
+                let trusts = towards.trusts.as_ref();
+                let trusts = trusts.map(|anchors| format!("the CAs in {}", anchors.called()));
                 let trusts = trusts.as_deref();
                 let party = Party { called: &called, chain: &chain, trusts, outlet: None };
                 let (refused, blame) = first_refusal(&acts, &place, party)?;
-                let from = scene::Dialer::Balancer { ingress, path };
+                // Of what is presented nothing is known then.
+                if matches!(
+                    (&towards.presents, &refused),
+                    (Presents::Unknown(_), Outcome::Refused(_))
+                ) {
+                    return None;
+                }
+                let from = scene::Dialer::Balancer { ingress: from, path };
                 Some(Rehearsed { from, place, refused, blame, severity })
             }
             FromEnd::Sidecar { outlet, found } => {
@@ -207,6 +222,8 @@ fn client(
     let presents = match (&towards.presents, presents) {
         (Presents::Secret(..), Some(Sighting::Found(seen))) => Some(seen.as_ref()),
         (Presents::Nothing, _) => None,
+        // Whether it verifies the sidecar is known all the same.
+        (Presents::Unknown(_), _) if towards.trusts.is_some() => None,
         _ => return None,
     };
     let trusts = match trusts {

@@ -246,3 +246,36 @@ fn a_next_tier_of_another_namespace_is_looked_at_for_who_may() {
     assert_eq!(told("jane"), [at_client]);
     assert_eq!(told("system:serviceaccount:flux-system:kustomize-controller"), NOTHING);
 }
+
+#[test]
+fn a_policy_is_rehearsed_with_the_sidecar_behind_its_service() {
+    let tiers = Tiers::new();
+    let authority = |pem: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "ca", "namespace": "shop"}, "data": {"ca.crt": pem},
+        })
+    };
+    let policy = |hostname: &str, section: Option<&str>| {
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy",
+            "metadata": {"name": "orders", "namespace": "shop"},
+            "spec": {
+                "targetRefs": [
+                    {"group": "", "kind": "Service", "name": "orders", "sectionName": section},
+                ],
+                "validation": {
+                    "hostname": hostname,
+                    "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}],
+                },
+            },
+        })
+    };
+    let told = |policy: Value, pem: &str| tiers.told(create(policy).among([&authority(pem)]));
+    let at = ["warning LH602 spec.validation.hostname"];
+    // The sidecar asks for a certificate of which the policy says nothing: that is not told.
+    assert_eq!(told(policy("orders.shop.svc", None), &tiers.ca.pem), NOTHING);
+    assert_eq!(told(policy("shop.example", None), &tiers.ca.pem), at);
+    assert_eq!(told(policy("orders.shop.svc", None), &Ca::new("another").pem), at);
+    assert_eq!(told(policy("shop.example", Some("metrics")), &tiers.ca.pem), NOTHING);
+}

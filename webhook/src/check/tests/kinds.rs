@@ -129,3 +129,63 @@ fn a_certificate_asks_for_what_is_served_with_it() {
     assert_eq!(create(certificate(&json!(["a.example"]))).among([&reader]).told(), NOTHING);
     assert_eq!(create(certificate(&json!(["*.example"]))).among([&reader]).told(), NOTHING);
 }
+
+/// A CA below `issuer`, or one that issued itself.
+fn authority(
+    name: &str,
+    issuer: Option<&Issuer<'_, KeyPair>>,
+) -> (String, Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    let pem = match issuer {
+        Some(issuer) => params.signed_by(&key, issuer).unwrap().pem(),
+        None => params.self_signed(&key).unwrap().pem(),
+    };
+    (pem, Issuer::new(params, key))
+}
+
+#[test]
+fn clients_of_the_lowest_ca_are_to_be_within_the_depth() {
+    let (root, of_root) = authority("root", None);
+    let (middle, of_middle) = authority("middle", Some(&of_root));
+    let (low, _) = authority("low", Some(&of_middle));
+    let told = |class: &str, bundle: String, depth: Option<&str>| {
+        let mut web = annotated(
+            ingress(&json!([])),
+            "nginx.ingress.kubernetes.io/auth-tls-secret",
+            "shop/clients",
+        );
+        web["spec"]["ingressClassName"] = json!(class);
+        let name = "nginx.ingress.kubernetes.io/auth-tls-verify-depth";
+        let web = depth.map_or(web.clone(), |depth| annotated(web, name, depth));
+        let clients = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "clients", "namespace": "shop"}, "stringData": {"ca.crt": bundle},
+        });
+        create(web).among([&clients]).told()
+    };
+    let all = || format!("{root}{middle}{low}");
+    let at = |name: &str| {
+        format!("warning LH223 metadata.annotations[nginx.ingress.kubernetes.io/{name}]")
+    };
+    assert_eq!(told("nginx", all(), None), [at("auth-tls-secret")]);
+    assert_eq!(told("nginx", all(), Some("1")), [at("auth-tls-verify-depth")]);
+    assert_eq!(told("nginx", all(), Some("2")), NOTHING);
+    assert_eq!(told("nginx", format!("{root}{middle}"), None), NOTHING);
+    assert_eq!(told("public-iks-traefik", all(), None), NOTHING, "Traefik knows no bound");
+}
+
+#[test]
+fn a_rule_is_for_a_name_and_no_address() {
+    let mut web = ingress(&json!([]));
+    web["spec"] = json!({"rules": [{"host": "10.0.0.1"}, {"host": "a.example"}]});
+    let judgement = create(web.clone()).judged();
+    let told: Vec<String> = judgement.findings.iter().map(|it| it.path.to_string()).collect();
+    assert_eq!(told, ["spec.rules[0].host"]);
+    assert!(judgement.findings[0].help.starts_with("leave `host` out"), "{judgement:?}");
+    web["spec"]["rules"][0]["host"] = json!("B\u{fc}cher.example");
+    let judgement = create(web).judged();
+    assert!(judgement.findings[0].help.contains("`xn--bcher-kva.example`"), "{judgement:?}");
+}

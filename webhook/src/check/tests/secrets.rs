@@ -85,3 +85,43 @@ fn a_deletion_warns_and_is_refused_only_where_the_namespace_asks() {
     let told = delete(used.clone()).among([&web, &going]).told();
     assert_eq!(told, ["warning LH215 metadata.name"]);
 }
+
+#[test]
+fn every_reader_that_a_secret_breaks_is_named_in_one_finding() {
+    let mut broken = secret("web-tls", &["a.example"]);
+    broken["stringData"]["tls.key"] = json!(pair(&["a.example"]).1);
+    let named = |name: &str| with(ingress(&one_item()), "/metadata", "name", json!(name));
+    let readers = ["a", "b", "c", "d"].map(named);
+    let told = |readers: &[Value]| {
+        let mut asked = create(broken.clone());
+        asked.around.extend(readers.iter().cloned());
+        let findings = asked.judged().findings;
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings.into_iter().next().unwrap().message
+    };
+    let fact = "`tls.key` is not the private key of the certificate";
+    assert_eq!(told(&readers[..1]), format!("{fact}; Ingress shop/a reads it"));
+    assert_eq!(told(&readers[..2]), format!("{fact}; Ingress shop/a and Ingress shop/b read it"));
+    let many = "Ingress shop/a, Ingress shop/b, Ingress shop/c and 1 more read it";
+    assert_eq!(told(&readers), format!("{fact}; {many}"));
+}
+
+#[test]
+fn a_problem_weighs_what_it_does_to_the_reader_that_is_worst_off() {
+    // A name in the CN alone: a controller goes on to serve it, the sidecar's clients do not take it.
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "a.example");
+    let chain = params.self_signed(&key).unwrap().pem();
+    let mut nameless = secret("web-tls", &[]);
+    nameless["stringData"] = json!({"tls.crt": chain, "tls.key": key.serialize_pem()});
+    let home = namespace(&json!({"lasthop.dev/inject": "enabled"}));
+    let web = ingress(&one_item());
+    let deployment = workload("Deployment", &json!({}));
+    let told = |readers: [&Value; 2]| {
+        let told = create(nameless.clone()).among(readers).among([&home]).told();
+        told.into_iter().filter(|line| line.contains("LH120")).collect::<Vec<_>>()
+    };
+    assert_eq!(told([&web, &home]), ["warning LH120 stringData[tls.crt]"]);
+    assert_eq!(told([&web, &deployment]), ["error LH120 stringData[tls.crt]"]);
+}

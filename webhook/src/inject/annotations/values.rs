@@ -294,7 +294,7 @@ pub(crate) fn secret_name(value: &str) -> Result<String, Vec<Wrong>> {
     }
     if let Some((_, name)) = value.split_once('/') {
         let help = format!(
-            "a pod mounts Secrets of its own namespace alone; copy it there and write `{}`",
+            "write `{}` alone: a pod mounts Secrets of its own namespace, so it has to be there",
             escape(name)
         );
         return Err(Wrong::value(value, help));
@@ -326,8 +326,11 @@ pub(crate) fn secret_names(value: &str) -> Result<Vec<String>, Vec<Wrong>> {
     if wrongs.is_empty() { Ok(names) } else { Err(wrongs) }
 }
 
+/// What stands before the name of a `ConfigMap` where a Secret could be named as well.
+pub(crate) const CONFIG_MAP: &str = "configmap/";
+
 pub(crate) fn ca_source(value: &str) -> Result<CaSource, Vec<Wrong>> {
-    match value.trim().strip_prefix("configmap/") {
+    match value.trim().strip_prefix(CONFIG_MAP) {
         Some(name) if is_object_name(name) => Ok(CaSource::ConfigMap(name.to_owned())),
         Some(_) => Err(Wrong::value(value, "write `configmap/NAME`")),
         None => secret_name(value).map(CaSource::Secret),

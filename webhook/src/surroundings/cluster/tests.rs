@@ -131,7 +131,7 @@ async fn the_rights_are_those_of_the_requests() {
     cluster.readers("shop", "web-tls").await;
     cluster.namespaces_of_pods(&BTreeMap::from([("istio", "ingressgateway")])).await;
     cluster.makers("shop", &BTreeSet::from(["web-tls"])).await;
-    cluster.may_get_secret(&person, "shop", "web-tls").await;
+    cluster.may_get(&person, Holder::Secret, ("shop", "web-tls")).await;
     Versions::of(&api).await.unwrap();
     let mut needed: BTreeSet<Right> = asked.lock().unwrap().iter().filter_map(right).collect();
     // What `certificate/bundle.rs` asks for beside: the configurations called `lasthop` alone.

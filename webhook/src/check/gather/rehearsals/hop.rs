@@ -6,11 +6,12 @@ use super::super::Looks;
 use crate::check::{DryRun, Mode, Operation, Setting, Subject};
 use crate::finding::Severity;
 use crate::hops::next_tier::{self, ServiceName};
-use crate::hops::{self, Presents, Reencrypted, Towards};
+use crate::hops::{self, Anchors, Presents, Reencrypted, Towards};
 use crate::inject::{self, Maker, Mount};
 use crate::object::{Object, ObjectRef, Secret};
 use crate::path::FieldPath;
 use crate::reference::ingress::is_ingress;
+use crate::reference::{Holder, gateway_api};
 use crate::rehearse::{Listener, Originating, Outlet, Place};
 use crate::surroundings::Listed;
 
@@ -28,10 +29,10 @@ pub(super) enum Dialer {
     Sidecar(Box<Outlet>),
 }
 
-/// A balancer, as an Ingress configures it.
+/// A balancer, as an Ingress or a `BackendTLSPolicy` configures it.
 pub(super) struct Balancer {
-    pub(super) ingress: ObjectRef,
-    /// The field of the Ingress that re-encrypts.
+    pub(super) from: ObjectRef,
+    /// The field of that which re-encrypts.
     pub(super) path: FieldPath,
     pub(super) towards: Towards,
 }
@@ -50,7 +51,9 @@ impl Hop {
                     Presents::Secret(of, secret) => is_it(of, secret),
                     Presents::Nothing | Presents::Unknown(_) => false,
                 };
-                presents || towards.trusts.as_ref().is_some_and(|(of, secret)| is_it(of, secret))
+                let is_trusted =
+                    |it: &Anchors| it.holder == Holder::Secret && is_it(&it.namespace, &it.name);
+                presents || towards.trusts.as_ref().is_some_and(is_trusted)
             }
             Dialer::Sidecar(outlet) => {
                 among(&outlet.workload, Originating::mounts(&outlet.originate))
@@ -77,6 +80,9 @@ impl Looks<'_> {
         }
         if is_ingress(object) {
             return self.of_ingress(subject, mode).await;
+        }
+        if gateway_api::is_backend_policy(object) {
+            return self.of_policy(subject, mode).await;
         }
         if Maker::of(object) != Maker::Controller && inject::service::request_of(object).is_some() {
             let mut hops = match mode.setting {
@@ -112,6 +118,15 @@ impl Looks<'_> {
             workloads: self.listed(Listed::Workloads, &subject.namespace).await,
         };
         stage.of_balancers(subject, mode)
+    }
+
+    async fn of_policy(&self, subject: &Subject, mode: &Mode) -> Vec<Hop> {
+        let namespace = subject.namespace.as_str();
+        let services = self.listed(Listed::Services, namespace).await;
+        let workloads = self.listed(Listed::Workloads, namespace).await;
+        let around = (services.as_slice(), workloads.as_slice());
+        let hops = hops::reencrypted_by_policy(&subject.object, namespace, around);
+        hops.into_iter().map(|hop| of_balancer(&subject.object, hop, subject, mode)).collect()
     }
 
     /// The hops that end at the workload in question: of Ingresses and of its neighbours.
@@ -216,19 +231,9 @@ impl Stage {
     fn of_balancers(&self, subject: &Subject, mode: &Mode) -> Vec<Hop> {
         let namespace = subject.namespace.as_str();
         let ingresses = self.ingresses.iter().filter(|it| hops::may_reencrypt(it));
-        let hop = |ingress: &Object, hop: Reencrypted| {
-            let Reencrypted { path, towards, place } = hop;
-            let severity = severity(subject, mode, &towards);
-            let ingress = ingress.reference(namespace);
-            Hop {
-                from: Dialer::Balancer(Box::new(Balancer { ingress, path, towards })),
-                place,
-                severity,
-            }
-        };
         let of_one = |ingress: &Object| {
             let hops = hops::reencrypted(ingress, namespace, (&self.services, &self.workloads));
-            hops.into_iter().map(|it| hop(ingress, it)).collect::<Vec<_>>()
+            hops.into_iter().map(|it| of_balancer(ingress, it, subject, mode)).collect::<Vec<_>>()
         };
         ingresses.flat_map(of_one).collect()
     }
@@ -247,6 +252,14 @@ impl Stage {
     }
 }
 
+/// The hop that `from`, an object of the namespace in question, has a balancer re-encrypt.
+fn of_balancer(from: &Object, hop: Reencrypted, subject: &Subject, mode: &Mode) -> Hop {
+    let Reencrypted { path, towards, place } = hop;
+    let severity = severity(subject, mode, &towards);
+    let from = from.reference(&subject.namespace);
+    Hop { from: Dialer::Balancer(Box::new(Balancer { from, path, towards })), place, severity }
+}
+
 /// Two workloads are applied one after the other, in whichever order: at admission it only warns.
 fn of_sidecar(outlet: &Outlet, place: Place, mode: &Mode) -> Hop {
     let is_own = outlet.workload.namespace == place.workload.namespace;
@@ -262,9 +275,8 @@ fn of_sidecar(outlet: &Outlet, place: Place, mode: &Mode) -> Hop {
 /// about, and Secrets and Services come before whatever they belong to: all of them only warn. So does
 /// what another namespace has a part in.
 fn severity(subject: &Subject, mode: &Mode, towards: &Towards) -> Severity {
-    let is_own = |of: &Option<(String, String)>| {
-        of.as_ref().is_none_or(|(namespace, _)| *namespace == subject.namespace)
-    };
+    let is_own =
+        |of: &Option<Anchors>| of.as_ref().is_none_or(|it| it.namespace == subject.namespace);
     let presents = match &towards.presents {
         Presents::Secret(namespace, _) => *namespace == subject.namespace,
         // Snippets and defaults of a controller are in no object.
