@@ -342,7 +342,7 @@ impl Problem {
         match &self.fault {
             Fault::KeyMissing { .. } => add_key(key),
             Fault::KeyEmpty => {
-                format!("fill `{key}`; an empty value is only right where something else will fill it")
+                format!("{}; an empty value is only right where something else will fill it", add_key(key).replacen("add it", "fill it", 1))
             }
             Fault::Placeholder { .. } => {
                 "replace it with the PEM text; a tool such as envsubst did not run".to_owned()
@@ -377,7 +377,7 @@ impl Problem {
             Fault::EncryptedKey => {
                 format!("a server has nobody to ask: `openssl pkey -in {key} -out {key}.plain` removes the passphrase")
             }
-            Fault::SeveralKeys { .. } => "keep the one key that belongs to the certificate".to_owned(),
+            Fault::SeveralKeys { .. } => format!("keep the one that belongs to the certificate: `openssl pkey -in {key} -pubout` prints its public key"),
             Fault::BrokenKey { .. } => {
                 format!("`openssl pkey -in {key} -noout` shows what is wrong; make a new key where it fails")
             }
@@ -394,14 +394,13 @@ impl Problem {
                 "the certificate's key is {certificate}, the given key is {private}; put the pair together that was made together"
             ),
             Fault::LeafNotFirst { .. } => {
-                "order the file: server certificate, then its issuer, then the issuer's issuer".to_owned()
+                format!("order it, server certificate first: `cat SERVER.crt INTERMEDIATE.crt > {key}`, without the root")
             }
             Fault::ChainOrder { .. } => {
-                "order the file: server certificate, then each one's issuer; leave out the root and everything unrelated"
-                    .to_owned()
+                format!("order it, each one's issuer behind it: `cat SERVER.crt INTERMEDIATE.crt > {key}`, without the root and everything unrelated")
             }
             Fault::MissingIntermediate { .. } => {
-                "append what the CA calls its intermediate or chain, or take the `fullchain.pem` of the ACME client".to_owned()
+                format!("append what the CA calls its intermediate or chain, `cat cert.pem chain.pem > {key}`, or take the `fullchain.pem` of the ACME client")
             }
             Fault::SeveralLeaves { .. } => {
                 "keep one server certificate a Secret, and make another Secret for the other".to_owned()

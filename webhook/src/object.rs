@@ -148,7 +148,7 @@ pub fn texts(value: Option<&Value>) -> BTreeMap<&str, &str> {
     members.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
 }
 
-/// What writes CAs into ConfigMaps, by the label or annotation that it looks for or leaves.
+/// What writes CAs into a `ConfigMap`, by the label or annotation that it looks for or leaves.
 /// <https://cert-manager.io/docs/trust/trust-manager/>,
 /// <https://docs.openshift.com/container-platform/latest/networking/configuring-a-custom-pki.html>
 const DISTRIBUTORS: [(&str, &str); 3] = [

@@ -200,7 +200,7 @@ impl Surroundings {
         }
     }
 
-    /// The objects that name a Secret: those of its namespace, and Istio Gateways of all namespaces.
+    /// The objects that name a Secret, in its namespace and, as far as they may read it, in others.
     pub async fn readers(&self, namespace: &str, secret: &str) -> Sighting<Vec<Object>> {
         match self {
             Self::Cluster(cluster) => cluster.readers(namespace, secret).await,

@@ -17,7 +17,9 @@ use crate::hops;
 use crate::inject;
 use crate::object::{Object, Secret};
 use crate::reference::ingress_annotations::{Backend, Reencryption, reencryption};
-use crate::reference::{self, Holder, Reference, Role, Weight, certificate, istio_gateway};
+use crate::reference::{
+    self, Holder, Reference, Role, Weight, certificate, gateway_api, istio_gateway,
+};
 use crate::rules::copied_secret;
 use crate::surroundings::{Listed, Sighting, Surroundings};
 
@@ -137,6 +139,7 @@ fn rules_read_home(object: &Object, mode: &Mode) -> bool {
         || inject::template_of(object).is_some()
         || reencryption(object).is_some()
         || hops::may_reencrypt(object)
+        || gateway_api::is_backend_policy(object)
         || asks_for_something()
 }
 

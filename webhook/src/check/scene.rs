@@ -10,6 +10,7 @@ use crate::finding::{Finding, Severity};
 use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::path::FieldPath;
+use crate::reference::ingress::Ingress;
 use crate::reference::{Reference, Weight};
 use crate::rehearse::{Blame, Outcome, Outlet, Place};
 use crate::rules::Rule;
@@ -215,6 +216,19 @@ pub struct User {
     pub reference: Reference,
     /// The annotation of it which says that something makes the Secret.
     pub maker: Option<String>,
+}
+
+impl User {
+    /// The hosts that are served with the Secret, or behind it.
+    pub fn hosts(&self) -> Vec<String> {
+        let written = self.reference.hosts.iter().map(|at| at.host.clone());
+        let mut hosts: Vec<String> = written.collect();
+        if let (true, Some(ingress)) = (hosts.is_empty(), Ingress::read(&self.raw)) {
+            hosts.extend(ingress.rules.into_iter().map(|at| at.host));
+        }
+        hosts.retain(|host| !host.is_empty());
+        hosts
+    }
 }
 
 /// A Secret and what it holds as a credential; read once, however many references lead to it.

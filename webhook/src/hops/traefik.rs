@@ -67,7 +67,7 @@ fn add(towards: &mut Towards, transport: &Object) {
     }
 }
 
-/// `rootCAs`, which holds the place of the older `rootCAsSecrets`, and may name ConfigMaps.
+/// `rootCAs`, which holds the place of the older `rootCAsSecrets`, and may name a `ConfigMap`.
 /// <https://doc.traefik.io/traefik/reference/routing-configuration/kubernetes/crd/http/serverstransport/>
 fn root_ca(transport: &Object) -> Option<Anchors> {
     let first = transport.list("/spec/rootCAs").first()?;

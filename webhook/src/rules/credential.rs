@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use lasthop_contract::credential::{self, Form, Purpose, SecretData};
 use lasthop_contract::problem::{self, Fault, Gravity, Problem};
-use lasthop_contract::text::escape;
+use lasthop_contract::text::{escape, list};
 use serde_json::Value;
 
 use super::Rule;
@@ -123,7 +123,7 @@ fn tell_own(
     (severity, problem): (Severity, &Problem),
     users: &[&User],
 ) -> Finding {
-    let message = format!("{}{}", problem.message(), used_by(users));
+    let message = format!("{}{}", problem.message(), used_by(users, &scene.namespace));
     let path = own.secret.secret.path(&problem.key);
     let role = users.first().map_or(Role::IngressServer, |user| user.reference.role);
     let help = help(problem, role, (scene.object.name(), &scene.namespace));
@@ -388,11 +388,16 @@ fn help(problem: &Problem, role: Role, (name, namespace): (&str, &str)) -> Strin
 /// No more readers are named.
 const MOST_NAMED: usize = 3;
 
-/// Who is hurt, in a phrase.
-fn used_by(users: &[&User]) -> String {
+/// Who is hurt, in a phrase; of another namespace with the hosts that are lost.
+fn used_by(users: &[&User], namespace: &str) -> String {
     let mut named: Vec<String> = Vec::new();
     for user in users {
-        let name = user.object.to_string();
+        let hosts = user.hosts();
+        let name = if user.object.namespace == namespace || hosts.is_empty() {
+            user.object.to_string()
+        } else {
+            format!("{} ({})", user.object, list(&hosts, 3))
+        };
         if !named.contains(&name) {
             named.push(name);
         }

@@ -7,16 +7,19 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::{Pair, Scene, Setting};
 use crate::finding::{Finding, Severity};
-use crate::reference::Role;
+use crate::object::Object;
+use crate::reference::ingress::class;
+use crate::reference::{Role, gateway_api};
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(245),
     name: "key-kind",
     summary: "a controller serves a certificate whose kind of key it, or many of its clients, cannot do with",
     why: "No browser takes a certificate with an Ed25519 key, and those on BoringSSL (Chrome, Android) none with EC P-521: \
-          \"ERR_SSL_VERSION_OR_CIPHER_MISMATCH\". Envoy, and so Istio, loads no Ed25519 key at all and logs \"Failed to load \
-          certificate chain\"; before Envoy 1.33 of the elliptic curves P-256 alone \
-          (https://github.com/envoyproxy/envoy/pull/36369). The sidecar takes all of them.",
+          \"ERR_SSL_VERSION_OR_CIPHER_MISMATCH\". Envoy, and with it Istio, Ambassador, Contour, Cilium and Envoy Gateway, loads no \
+          Ed25519 key at all and logs \"Failed to load certificate chain\"; before Envoy 1.33 of the elliptic curves P-256 alone \
+          (https://github.com/envoyproxy/envoy/pull/36369, https://github.com/cilium/cilium/issues/38587). The sidecar takes \
+          all of them.",
     example: "\
 $ openssl x509 -in tls.crt -noout -text | grep 'Public Key Algorithm'
         Public Key Algorithm: ED25519",
@@ -34,10 +37,15 @@ fn judge(scene: &Scene) -> Vec<Finding> {
 
 fn judge_one(scene: &Scene, pair: &Pair<'_>) -> Option<Finding> {
     let leaf = pair.seen.reading().leaf()?;
-    let is_envoy = matches!(pair.reference.role, Role::GatewayServer | Role::MutualGatewayServer);
+    let reader = pair.user.map_or(&scene.object, |user| user.raw.as_ref());
+    let is_envoy = is_envoy(reader, pair.reference.role);
     let (severity, who) = match leaf.key {
-        KeyKind::Ed25519 if is_envoy => (Severity::Warning, "Istio's gateways do not load it"),
+        KeyKind::Ed25519 if is_envoy => (Severity::Warning, "Envoy does not load it"),
         KeyKind::Ed25519 => (Severity::Warning, "no browser takes it"),
+        KeyKind::P521 if is_envoy => (
+            Severity::Warning,
+            "Envoy before 1.33 does not load it, Chrome and others do not take it",
+        ),
         KeyKind::P521 => (Severity::Warning, "Chrome and others do not take it"),
         KeyKind::P384 if is_envoy => (Severity::Info, "Envoy before 1.33 does not load it"),
         _ => return None,
@@ -48,4 +56,22 @@ fn judge_one(scene: &Scene, pair: &Pair<'_>) -> Option<Finding> {
     let mut finding = pair.finding(scene, &RULE, (&pair.reference.path, key), &message);
     finding.severity = severity;
     Some(finding.help("have it issued anew with a key of EC P-256 or RSA 2048"))
+}
+
+/// Whether the controller that serves it is built on Envoy, as far as kind and class say it.
+fn is_envoy(reader: &Object, role: Role) -> bool {
+    let known = ["cilium", "contour", "eg", "emissary", "envoy", "istio"];
+    let is_known = |class: &str| {
+        let mut words = class.split(['-', '.', '/']);
+        words.any(|word| known.contains(&word.to_ascii_lowercase().as_str()))
+    };
+    match role {
+        Role::GatewayServer | Role::MutualGatewayServer => true,
+        Role::ListenerServer => {
+            gateway_api::is_gateway(reader) && is_known(reader.text("/spec/gatewayClassName"))
+        }
+        Role::ControllerServer => reader.is("getambassador.io", "Host"),
+        Role::IngressServer => is_known(&class(reader)),
+        _ => false,
+    }
 }

@@ -30,7 +30,7 @@ fn judge(scene: &Scene) -> Vec<Finding> {
     let users = scene.users.found().into_iter().flatten();
     users
         .map(|user| {
-            let hosts: Vec<&str> = user.reference.hosts.iter().map(|at| at.host.as_str()).collect();
+            let hosts = user.hosts();
             let hosts = match &hosts[..] {
                 [] => String::new(),
                 hosts => format!(" for {}", lasthop_contract::text::list(hosts, 3)),

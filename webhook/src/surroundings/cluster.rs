@@ -18,6 +18,7 @@ use crate::reference::{self, Holder, istio_gateway};
 use crate::telemetry::{LookupOutcome, Metrics};
 
 mod api_server;
+mod elsewhere;
 mod looks;
 mod routing;
 mod seen;
@@ -293,18 +294,20 @@ impl Cluster {
         answered.found().is_some_and(|it| it.0.pointer("/status/allowed") == Some(&json!(true)))
     }
 
-    /// The objects that name a Secret: those of its namespace, and Istio Gateways wherever they are.
+    /// The objects that name a Secret: those of its namespace, Istio Gateways wherever they are, and what
+    /// of other namespaces may read it.
     pub(super) async fn readers(&self, namespace: &str, secret: &str) -> Sighting<Vec<Object>> {
         if !is_name(namespace) {
             return Sighting::Found(Vec::new());
         }
         let mut readers = Vec::new();
         let customs = READERS.iter().map(|it| self.list_one(it, namespace));
-        let (ingresses, workloads, customs, gateways) = futures_util::join!(
+        let (ingresses, workloads, customs, gateways, elsewhere) = futures_util::join!(
             self.list(Listed::Ingresses, namespace),
             self.list(Listed::Workloads, namespace),
             try_join_all(customs),
             self.list_under(&ISTIO_GATEWAYS, ""),
+            Box::pin(self.readers_elsewhere(namespace, secret)),
         );
         let customs = self.told(customs.map(|lists| lists.concat()));
         for sighting in [ingresses, workloads, customs, self.told(gateways)] {
@@ -321,6 +324,7 @@ impl Cluster {
                 it.is_to_secret(namespace, secret) || (is_placed_by_pods && it.secret == secret)
             })
         });
+        readers.extend(elsewhere);
         Sighting::Found(readers)
     }
 

@@ -1,4 +1,4 @@
-//! CAs in ConfigMaps: judged like those in Secrets, but that their absence never refuses.
+//! CAs in a `ConfigMap`: judged like those in Secrets, but that their absence never refuses.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn authority() -> String {
     params.self_signed(&key).unwrap().pem()
 }
 
-/// Each with the path at which it names ConfigMap `ca`.
+/// Each with the path at which it names the `ConfigMap` called `ca`.
 fn readers() -> [(Value, &'static str); 3] {
     let object = |kind: &str, spec: &Value| {
         json!({

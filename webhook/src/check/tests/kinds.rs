@@ -159,7 +159,10 @@ fn clients_of_the_lowest_ca_are_to_be_within_the_depth() {
         );
         web["spec"]["ingressClassName"] = json!(class);
         let name = "nginx.ingress.kubernetes.io/auth-tls-verify-depth";
-        let web = depth.map_or(web.clone(), |depth| annotated(web, name, depth));
+        let web = match depth {
+            Some(depth) => annotated(web, name, depth),
+            None => web,
+        };
         let clients = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": "clients", "namespace": "shop"}, "stringData": {"ca.crt": bundle},
@@ -188,4 +191,32 @@ fn a_rule_is_for_a_name_and_no_address() {
     web["spec"]["rules"][0]["host"] = json!("B\u{fc}cher.example");
     let judgement = create(web).judged();
     assert!(judgement.findings[0].help.contains("`xn--bcher-kva.example`"), "{judgement:?}");
+}
+
+#[test]
+fn a_key_that_envoy_does_not_load_is_told_where_envoy_is_the_controller() {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let chain = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    let chain = chain.self_signed(&key).unwrap().pem();
+    let values = json!({"tls.crt": chain, "tls.key": key.serialize_pem()});
+    let web = with(secret("web-tls", &["a.example"]), "", "stringData", values);
+    let told = |reader: Value| {
+        let told = create(reader).among([&web]).told();
+        told.into_iter().any(|line| line.starts_with("info LH245 "))
+    };
+    let of_class =
+        |class: &str| with(ingress(&one_item()), "/spec", "ingressClassName", json!(class));
+    let gateway = |class: &str| {
+        let listener = json!({
+            "name": "web", "protocol": "HTTPS", "hostname": "a.example",
+            "tls": {"certificateRefs": [{"name": "web-tls"}]},
+        });
+        let spec = json!({"gatewayClassName": class, "listeners": [listener]});
+        object("gateway.networking.k8s.io/v1", "Gateway", &spec)
+    };
+    let host = json!({"hostname": "a.example", "tlsSecret": {"name": "web-tls"}});
+    assert!(told(of_class("cilium")) && told(of_class("contour-internal")));
+    assert!(told(gateway("eg")) && told(gateway("istio")));
+    assert!(told(object("getambassador.io/v3alpha1", "Host", &host)));
+    assert!(!told(of_class("nginx")) && !told(of_class("")) && !told(gateway("example")));
 }

@@ -46,7 +46,8 @@ type: kubernetes.io/tls
 stringData:
   tls.crt: \"\"
   tls.key: \"\"",
-            "Fill it. Where cert-manager or another maker is to fill it, say so with its \
+            "Fill it: `kubectl create secret generic NAME --from-file=tls.crt=FILE --from-file=tls.key=FILE \
+             --dry-run=client -o yaml | kubectl patch secret NAME --patch-file=/dev/stdin`. Where cert-manager or another maker is to fill it, say so with its \
              annotation on the Ingress: then this is a warning.",
         ),
     ),
@@ -78,8 +79,9 @@ data:
 kind: Secret
 stringData:
   tls.crt: LS0tLS1CRUdJTi... # base64 belongs under data",
-            "Put the PEM text under `stringData`, or its base64 under `data`; or leave it to \
-             `kubectl create secret tls NAME --cert=FILE --key=FILE`.",
+            "Put the PEM text under `stringData`, or its base64 under `data`. `base64 -d < FILE > tls.crt` makes PEM \
+             of what was encoded once too often, and `kubectl create secret tls NAME --cert=tls.crt --key=FILE` \
+             encodes it once.",
         ),
     ),
     page(
@@ -93,8 +95,8 @@ stringData:
             "$ kubectl create secret generic shop-tls --from-file=tls.crt=shop.der \
              --from-file=tls.key=shop.key",
             "Convert it: `openssl x509 -inform DER -in FILE -out tls.crt`, for a key `openssl \
-             pkey -inform DER -in FILE -out tls.key`, for PKCS#12 `openssl pkcs12 -in FILE \
-             -nodes`.",
+             pkey -inform DER -in FILE -out tls.key`. Of PKCS#12 come both: `openssl pkcs12 -in FILE -nodes -nokeys \
+             -out tls.crt`, `openssl pkcs12 -in FILE -nodes -nocerts -out tls.key`.",
         ),
     ),
     page(
@@ -163,8 +165,8 @@ stringData:
 stringData:
   tls.key: |
     -----BEGIN ENCRYPTED PRIVATE KEY-----",
-            "Take the passphrase away: `openssl pkey -in tls.key -out tls.key.plain`. The Secret \
-             is what protects it from then on.",
+            "Take the passphrase away: `openssl pkey -in tls.key -out tls.key.plain`, and keep that: `kubectl create \
+             secret tls NAME --cert=tls.crt --key=tls.key.plain`. The Secret is what protects it from then on.",
         ),
     ),
     page(
@@ -175,8 +177,9 @@ stringData:
          take the first. Where that is the wrong one, \"key values mismatch\" is all that is said.",
         (
             "$ cat rsa.key ec.key > tls.key",
-            "Keep the one that belongs to the certificate. For RSA and EC side by side, make two \
-             Secrets.",
+            "Keep the one that belongs to the certificate, for which `openssl pkey -in FILE -pubout` prints the same as \
+             `openssl x509 -in tls.crt -noout -pubkey`: `kubectl create secret tls NAME --cert=tls.crt --key=FILE`. For RSA \
+             and EC side by side, make two Secrets.",
         ),
     ),
     page(
@@ -188,8 +191,8 @@ stringData:
          ready.",
         (
             "$ openssl genrsa 1024 > tls.key",
-            "Make a new pair: `openssl ecparam -name prime256v1 -genkey -noout -out tls.key`, and \
-             have a certificate issued for it.",
+            "Make a new pair. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
         ),
     ),
     page(
@@ -217,7 +220,7 @@ stringData:
          client would be sent all of them; most refuse a handshake of that size.",
         (
             "$ cat shop.crt /etc/ssl/certs/ca-certificates.crt > tls.crt",
-            "Keep the server's certificate and its intermediates.",
+            "Keep the server's certificate and its intermediates: `cat shop.crt intermediate.crt > tls.crt`.",
         ),
     ),
 ];

@@ -27,7 +27,7 @@ pub(super) static PAGES: &[Rule] = &[
          nobody: which certificate a client gets does not depend on what else is in the file.",
         (
             "$ cat shop.crt blog.crt intermediate.crt > tls.crt",
-            "Make a Secret for each, and name both: in `spec.tls` an item a host, for the sidecar \
+            "Make a Secret for each, `kubectl create secret tls NAME --cert=FILE --key=FILE`, and name both: in `spec.tls` an item a host, for the sidecar \
              `lasthop.dev/tls-secret: shop-tls,blog-tls`.",
         ),
     ),
@@ -42,7 +42,9 @@ pub(super) static PAGES: &[Rule] = &[
             "$ openssl req -new -key new.key -subj /CN=shop -out shop.csr # but the Secret keeps \
              old.key",
             "Put the pair together that was made together. `openssl x509 -in tls.crt -noout \
-             -pubkey` and `openssl pkey -in tls.key -pubout` must print the same.",
+             -pubkey` and `openssl pkey -in tls.key -pubout` must print the same. With a CA of your own (OpenSSL 3) the key \
+             gets a certificate that fits: `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
         ),
     ),
     page(
@@ -65,8 +67,9 @@ pub(super) static PAGES: &[Rule] = &[
          a gap, browsers hide the mistake by fetching what is missing.",
         (
             "$ cat shop.crt root.crt intermediate.crt > tls.crt",
-            "Order the file: server certificate, then each one's issuer; leave the root and \
-             everything unrelated out.",
+            "`openssl crl2pkcs7 -nocrl -certfile tls.crt | openssl pkcs7 -print_certs -noout` prints what is there, and \
+             who issued which. Order it: server certificate, then each one's issuer, without the root and everything \
+             unrelated: `cat shop.crt intermediate.crt > tls.crt`.",
         ),
     ),
     page(
@@ -80,9 +83,9 @@ pub(super) static PAGES: &[Rule] = &[
         (
             "$ openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=shop.example.com -keyout \
              tls.key -out tls.crt",
-            "For a trial add `-addext basicConstraints=critical,CA:FALSE -addext \
-             subjectAltName=DNS:shop.example.com`; else issue a server certificate from the CA: \
-             `scripts/create-secret` does both.",
+            "Issue a server certificate from the CA (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`. For a trial without CA, add \
+             `-addext basicConstraints=critical,CA:FALSE` to the command that made it.",
         ),
     ),
     page(
@@ -93,8 +96,8 @@ pub(super) static PAGES: &[Rule] = &[
          subject alternative name. Browsers, Go and rustls refuse it.",
         (
             "$ openssl x509 -req -in shop.csr -CA ca.crt -CAkey ca.key -out shop.crt",
-            "Give it extensions: `printf subjectAltName=DNS:shop.example.com > ext; openssl x509 \
-             -req -extfile ext ...`.",
+            "Give it extensions, which make it version 3. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
         ),
     ),
     page(
@@ -106,8 +109,9 @@ pub(super) static PAGES: &[Rule] = &[
          legacy Common Name field\".",
         (
             "$ openssl req -new -key shop.key -subj /CN=shop.example.com",
-            "Add the name as SAN: `openssl req -new -key shop.key -subj /CN=shop.example.com \
-             -addext subjectAltName=DNS:shop.example.com`.",
+            "Add the name as SAN. To the request for a CA: `openssl req -new -key tls.key -subj /CN=HOST -addext \
+             subjectAltName=DNS:HOST -out tls.csr`; with a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
         ),
     ),
     page(
@@ -119,8 +123,9 @@ pub(super) static PAGES: &[Rule] = &[
          balancer that verifies its application answers 502 (nginx) or 503 (Envoy, and so Istio).",
         (
             "$ openssl req -x509 -newkey rsa:2048 -nodes -addext basicConstraints=CA:FALSE ...",
-            "Take a certificate of a CA that the clients trust: a private one, or cert-manager \
-             with an ACME issuer.",
+            "Take a certificate of a CA that the clients trust: of cert-manager with an ACME issuer, or of a private one \
+             (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
         ),
     ),
     page(
@@ -148,7 +153,8 @@ metadata:
          and so Istio: CERTIFICATE_VERIFY_FAILED).",
         (
             "$ openssl x509 -in tls.crt -noout -enddate # notAfter=Jan  1 00:00:00 2020 GMT",
-            "Renew it and apply the Secret again. A copy of another Secret is not renewed with \
+            "Renew it and apply the Secret again. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`. A copy of another Secret is not renewed with \
              it: renew the copy too.",
         ),
     ),
@@ -173,7 +179,8 @@ metadata:
          thirds of the lifetime. Controllers serve it to the end without telling clients.",
         (
             "$ openssl x509 -in tls.crt -noout -checkend 1209600 # Certificate will expire",
-            "Renew it. With cert-manager, `kubectl describe certificate` says what keeps it.",
+            "Renew it. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`. With cert-manager, `kubectl describe certificate` says what keeps it.",
         ),
     ),
     page(
@@ -186,8 +193,8 @@ metadata:
          `handshake_failure`, where it can be loaded at all.",
         (
             "$ openssl req -newkey rsa:1024 ...",
-            "Make a new pair: `openssl ecparam -name prime256v1 -genkey -noout -out tls.key`, or \
-             RSA of 2048 bits and more.",
+            "Make a new pair, of EC P-256 or RSA of 2048 bits and more. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
         ),
     ),
     page(
@@ -196,7 +203,12 @@ metadata:
         "a certificate is signed with an algorithm that TLS refuses",
         "SHA-1 and MD5 can be forged. OpenSSL 3 says \"ca md too weak\", Go and browsers refuse \
          the chain.",
-        ("$ openssl x509 -req -sha1 ...", "Have it issued again with SHA-256."),
+        (
+            "$ openssl x509 -req -sha1 ...",
+            "Have it issued again with SHA-256, which is what OpenSSL 3 takes unless told otherwise. With a CA of your \
+             own: `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
+        ),
     ),
     page(
         Code(128),
@@ -206,8 +218,8 @@ metadata:
          `NET::ERR_CERT_INVALID`, \"unsupported certificate purpose\".",
         (
             "$ openssl x509 -req -extfile <(echo extendedKeyUsage=clientAuth) ...",
-            "Have it issued with the usage that the role needs: `extendedKeyUsage=serverAuth` for \
-             a server.",
+            "Have it issued with the usage that the role needs. For a server, with a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
         ),
     ),
     page(
@@ -218,8 +230,9 @@ metadata:
          chain can lead there, so every client is refused.",
         (
             "$ kubectl create secret generic client-ca --from-file=ca.crt=client.crt",
-            "Put the CA's certificate there: the one with `CA:TRUE` that issued the clients' \
-             certificates.",
+            "Put the CA's certificate there, the one that issued the clients' certificates: `openssl x509 -in FILE -noout \
+             -ext basicConstraints` prints `CA:TRUE` of it. `kubectl create secret generic NAME \
+             --from-file=ca.crt=FILE`.",
         ),
     ),
     page(
@@ -230,7 +243,7 @@ metadata:
          who put it there may think that it does.",
         (
             "$ cat ca.crt client.crt > bundle.crt",
-            "Leave it out. To let one client in, name it in `lasthop.dev/allowed-clients`.",
+            "Leave it out: `cat ca-one.crt ca-two.crt > ca.crt`, of CAs alone. To let one client in, name it in `lasthop.dev/allowed-clients`.",
         ),
     ),
     page(
@@ -242,8 +255,7 @@ metadata:
          not be looked at (RFC 5280, 6.1). Either is a surprise.",
         (
             "$ openssl x509 -in ca.crt -noout -enddate # notAfter=Jan  1 00:00:00 2020 GMT",
-            "Replace it with the CA's current certificate, and leave both in the bundle while \
-             clients change over.",
+            "Replace it with the CA's current certificate: `kubectl create secret generic NAME --from-file=ca.crt=FILE`.",
         ),
     ),
     page(
@@ -254,7 +266,8 @@ metadata:
          freely because it is thought to be public.",
         (
             "$ cat ca.crt ca.key > ca-bundle.crt",
-            "Take it out at once and treat the CA as compromised: make a new one.",
+            "Take it out at once: `openssl crl2pkcs7 -nocrl -certfile ca-bundle.crt | openssl pkcs7 -print_certs -out ca.crt` \
+             leaves the certificates. Treat the CA as compromised: make a new one.",
         ),
     ),
     page(

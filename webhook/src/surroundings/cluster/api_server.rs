@@ -168,14 +168,27 @@ impl ApiServer {
         self.metadata(path, "/metadata/namespace").await
     }
 
+    /// The objects in the collection `path`, of each the metadata alone.
+    pub async fn metadata_of(&self, path: &str) -> Result<Vec<Object>, ApiError> {
+        let items = self.partial(format!("{path}?limit={MOST_OBJECTS}")).await?;
+        Ok(items.into_iter().map(Object).collect())
+    }
+
     /// One text of the metadata of each object in a collection.
     async fn metadata(&self, path: String, pointer: &str) -> Result<Vec<String>, ApiError> {
+        let items = self.partial(path).await?;
+        let texts = items.iter().filter_map(|item| item.pointer(pointer)?.as_str());
+        Ok(texts.map(str::to_owned).collect())
+    }
+
+    async fn partial(&self, path: String) -> Result<Vec<Value>, ApiError> {
         let kind = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
         let request = Request::get(path).header(header::ACCEPT, kind);
-        let list = self.answer(request, Vec::new()).await?;
-        let items = list.get("items").and_then(Value::as_array).into_iter().flatten();
-        let texts = items.filter_map(|item| item.pointer(pointer)?.as_str());
-        Ok(texts.map(str::to_owned).collect())
+        let mut list = self.answer(request, Vec::new()).await?;
+        Ok(match list.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        })
     }
 
     /// Creates `object` under the collection `path`; [`ApiError::Conflict`] where it is there.

@@ -255,3 +255,71 @@ async fn a_missing_secret_is_refused_only_where_every_maker_was_asked() {
     assert!(codes(&forbidden).contains(&"LH201".to_owned()));
     assert!(forbidden.findings[0].message.contains("lasthop has no right to look at it"));
 }
+
+/// Holds what names Secret `shop/ca` from namespace `edge`, and lets its Gateways read it.
+fn has_readers_elsewhere(path: &str) -> Result<Value, StatusCode> {
+    let ingress = |class: &str, name: &str| {
+        let annotation = json!({"nginx.ingress.kubernetes.io/auth-tls-secret": "shop/ca"});
+        json!({
+            "metadata": {"name": name, "namespace": "edge", "annotations": annotation},
+            "spec": {"ingressClassName": class, "rules": [{"host": "a.example"}]},
+        })
+    };
+    let gateway = |namespace: &str| {
+        let of = json!([{"name": "ca", "namespace": "shop"}]);
+        json!({
+            "metadata": {"name": "gate", "namespace": namespace},
+            "spec": {"listeners": [{
+                "name": "web", "protocol": "HTTPS", "hostname": "b.example",
+                "tls": {"certificateRefs": of},
+            }]},
+        })
+    };
+    let items = match path {
+        "/apis/networking.k8s.io/v1/ingresses"
+        | "/apis/networking.k8s.io/v1/namespaces/edge/ingresses" => {
+            vec![ingress("nginx", "web"), ingress("haproxy", "left-over")]
+        }
+        "/apis/gateway.networking.k8s.io/v1/gateways" => vec![gateway("edge"), gateway("tenant")],
+        "/apis/gateway.networking.k8s.io/v1/namespaces/shop/referencegrants" => vec![json!({
+            "metadata": {"name": "edge", "namespace": "shop"},
+            "spec": {
+                "from": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "edge"}],
+                "to": [{"group": "", "kind": "Secret"}],
+            },
+        })],
+        "/apis/getambassador.io/v3alpha1/hosts" => vec![json!({
+            "metadata": {"name": "host", "namespace": "edge"},
+            "spec": {"hostname": "c.example", "tlsSecret": {"name": "ca", "namespace": "shop"}},
+        })],
+        _ => return Err(StatusCode::NOT_FOUND),
+    };
+    Ok(json!({"items": items}))
+}
+
+#[tokio::test]
+async fn readers_of_other_namespaces_are_warned_for_and_only_those_that_may_read() {
+    let (cluster, _asked) = cluster(has_readers_elsewhere);
+    let secret = Object(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": "ca", "namespace": "shop"}, "data": {"ca.crt": ""},
+    }));
+    let surroundings = Surroundings::Cluster(cluster);
+    let mut subject = Subject::created(secret, "shop");
+    let broken = check::check(&subject, &surroundings, &Mode::review(), 0).await;
+    assert!(!broken.refuses(), "{:?}", broken.findings);
+    let told: Vec<&str> = broken.findings.iter().map(|it| it.message.as_str()).collect();
+    let names = |name: &str| told.iter().any(|message| message.contains(name));
+    assert!(names("Ingress edge/web (`a.example`) reads it"), "{told:?}");
+    assert!(names("Gateway edge/gate (`b.example`)"), "{told:?}");
+    assert!(names("Host edge/host (`c.example`)"), "{told:?}");
+    assert!(!names("left-over") && !names("tenant"), "{told:?}");
+
+    subject.operation = check::Operation::Delete;
+    let gone = check::check(&subject, &surroundings, &Mode::review(), 0).await;
+    assert!(!gone.refuses());
+    assert_eq!(codes(&gone), ["LH215", "LH215", "LH215"]);
+    let hosts = ["a.example", "b.example", "c.example"];
+    let all: String = gone.findings.iter().map(|it| it.message.as_str()).collect();
+    assert!(hosts.iter().all(|host| all.contains(host)), "{all}");
+}
