@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use lasthop_tests::curl::Curl;
 use lasthop_tests::pki::{SecretData, Validity};
-use lasthop_tests::process::Program;
+use lasthop_tests::process::{Program, built};
 use lasthop_tests::raw::nobody;
 use lasthop_tests::secret_dir::SecretDir;
 use lasthop_tests::sidecar::{HOST, Sidecar};
@@ -146,6 +146,43 @@ fn the_document_of_the_webhook_is_served_with_secrets_below_its_root() {
         .trust(server.files().root)
         .run();
     answer.expect(200);
+}
+
+/// `OpenShift` chooses a user for each namespace and the group 0; whoever that is reads the Secrets as
+/// kubelet mounts them, and has no home, no name and no rights.
+#[test]
+fn a_user_that_the_platform_chooses_serves_as_well() {
+    if skip::lacks_root() || skip::lacks(&["curl", "setpriv"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let home = tempfile::TempDir::with_prefix("lasthop-user-").unwrap();
+    let server = scene.server();
+    let _dir = SecretDir::at(home.path().join("web-tls"), &server.secret());
+    // Where the programs lie may be closed to other users.
+    let program = home.path().join("lasthop-sidecar");
+    std::fs::copy(built("lasthop-sidecar"), &program).unwrap();
+    let chmod = ["-R", "u=rwX,go=rX"];
+    Program::at("chmod").args(chmod).arg(home.path()).run().expect_success();
+    let mut process = Program::at("setpriv")
+        .args(["--reuid=1000650000", "--regid=0", "--clear-groups", "--no-new-privs"])
+        .args(["--bounding-set=-all", "--inh-caps=-all"])
+        .arg(&program)
+        .args(["--listen", "127.0.0.1:0", "--status-listen", "127.0.0.1:0"])
+        .args(["--forward", &scene.app.address().to_string(), "--confinement", "required"])
+        .arg("--tls-secret")
+        .arg(home.path().join("web-tls"))
+        .start();
+    let listening = process.wait_for_log(|line| line["mode"] == "terminate");
+    let address = listening["address"].as_str().unwrap().parse().unwrap();
+    let answer = Curl::get(&format!("https://{HOST}/status/200"))
+        .at(address)
+        .trust(server.files().root)
+        .run();
+    answer.expect(200);
+    let status = format!("/proc/{}/status", process.pid());
+    let status = std::fs::read_to_string(status).unwrap();
+    assert!(status.contains("\nUid:\t1000650000\t1000650000"), "{status}");
 }
 
 #[test]

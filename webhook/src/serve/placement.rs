@@ -9,7 +9,7 @@ use crate::inject;
 use crate::inject::options::Placement;
 use crate::surroundings::{ApiServer, Version, Versions};
 
-/// Nodes come and go, and are rarely older than those that are there.
+/// How often the versions are asked for: nodes come and go, and are rarely older than those that are there.
 const INTERVAL: Duration = Duration::from_secs(300);
 
 /// The part of readiness that this is.
@@ -41,7 +41,8 @@ impl KnownVersions {
             }
             VersionSource::Asked(api) => {
                 lifecycle.not_ready(PART, "it has not been asked for yet");
-                lifecycle.tasks.spawn(known.clone().keep_asking(api, Arc::clone(lifecycle)));
+                let asking = known.clone().keep_asking(api, Arc::clone(lifecycle), INTERVAL);
+                lifecycle.tasks.spawn(asking);
             }
             VersionSource::Assumed => {}
         }
@@ -61,7 +62,7 @@ impl KnownVersions {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(versions);
     }
 
-    async fn keep_asking(self, api: ApiServer, lifecycle: Arc<Lifecycle>) {
+    async fn keep_asking(self, api: ApiServer, lifecycle: Arc<Lifecycle>, interval: Duration) {
         let mut last = None;
         loop {
             match Versions::of(&api).await {
@@ -81,8 +82,78 @@ impl KnownVersions {
             lifecycle.ready(PART);
             tokio::select! {
                 () = lifecycle.draining().cancelled() => return,
-                () = tokio::time::sleep(INTERVAL) => {}
+                () = tokio::time::sleep(interval) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nodes_that_come_and_go_change_what_is_injected_next() {
+        let nodes = Arc::new(Mutex::new(Some(vec!["v1.34.4"])));
+        let lifecycle = Arc::new(Lifecycle::default());
+        let known = KnownVersions::default();
+        let api = cluster_of("v1.34.4", Arc::clone(&nodes));
+        let interval = Duration::from_millis(5);
+        lifecycle.tasks.spawn(known.clone().keep_asking(api, Arc::clone(&lifecycle), interval));
+        let placed = async |expected: Placement| {
+            let placement = || {
+                let mut options = inject::Options::default();
+                known.settle(&mut options);
+                options.cluster_version.map(|_known| options.placement)
+            };
+            while placement() != Some(expected) {
+                tokio::time::sleep(interval).await;
+            }
+        };
+        placed(Placement::Native).await;
+        *nodes.lock().unwrap() = Some(vec!["v1.34.4", "v1.28.15-distro.1"]);
+        placed(Placement::Ordinary).await;
+        *nodes.lock().unwrap() = Some(vec!["v1.34.4", "v1.29.0"]);
+        placed(Placement::Native).await;
+        // Whoever may not list nodes goes by the API server alone.
+        *nodes.lock().unwrap() = Some(vec!["v1.28.0"]);
+        placed(Placement::Ordinary).await;
+        *nodes.lock().unwrap() = None;
+        placed(Placement::Native).await;
+    }
+
+    /// An API server of this version with these kubelets, or one that does not list nodes.
+    fn cluster_of(
+        version: &'static str,
+        kubelets: Arc<Mutex<Option<Vec<&'static str>>>>,
+    ) -> ApiServer {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let answer = match (request.uri().path(), &*kubelets.lock().unwrap()) {
+                ("/version", _) => Ok(json!({ "gitVersion": version })),
+                ("/api/v1/nodes", Some(kubelets)) => {
+                    let node = |kubelet| json!({ "status": { "nodeInfo": { "kubeletVersion": kubelet } } });
+                    let items: Vec<Value> = kubelets.iter().map(node).collect();
+                    Ok(
+                        json!({ "apiVersion": "v1", "kind": "NodeList", "metadata": {}, "items": items }),
+                    )
+                }
+                _ => Err(json!({ "kind": "Status", "message": "no" })),
+            };
+            async move {
+                let (status, body) = match answer {
+                    Ok(body) => (200, body),
+                    Err(body) => (403, body),
+                };
+                let body = Body::from(body.to_string().into_bytes());
+                Ok::<_, kube::Error>(Response::builder().status(status).body(body).unwrap())
+            }
+        });
+        ApiServer::of(kube::Client::new(service, "default"))
     }
 }

@@ -95,7 +95,7 @@ impl ApiServer {
 
     /// The API server that answers `client`.
     #[cfg(test)]
-    pub(super) fn of(client: kube::Client) -> Self {
+    pub(crate) fn of(client: kube::Client) -> Self {
         Self { client, looks: Arc::default() }
     }
 
