@@ -530,3 +530,35 @@ fn a_service_is_told_the_name_of_the_sidecars_port_where_services_see_it_and_els
     assert!(unseen.contains("LH335") && unseen.contains("`targetPort: 8443`"), "{unseen}");
     assert_eq!(told(&old, json!(8443)), "");
 }
+
+#[test]
+fn what_a_service_is_to_be_changed_to_is_told_to_who_applies_the_workload_and_is_enough() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _turn = exclusively();
+    let namespace = "moved-ports";
+    cluster.namespace(namespace, &["lasthop.dev/inject=enabled"]);
+    cluster.admitted(&good_secret(namespace, "web-tls"));
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "namespace": namespace, "name": "web" },
+        "spec": { "selector": { "app": "web" }, "ports": [{ "port": 443, "targetPort": 8080 }] },
+    });
+    cluster.admitted(&service.to_string());
+    let webhook = Webhook::on(cluster, &[]);
+    let applied = |revision: &str| {
+        let asks = json!({
+            "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls", "example.com/revision": revision,
+        });
+        cluster.admitted(&deployment(namespace, asks).to_string()).stderr
+    };
+    let told = applied("1");
+    let (_, cure) = told.split_once("`targetPort: ").expect(&told);
+    let (target, _) = cure.split_once('`').expect(&told);
+    let patch = json!({ "spec": { "ports": [{ "port": 443, "targetPort": target }] } }).to_string();
+    let patched =
+        cluster.kubectl(&["patch", "service", "web", "-n", namespace, "-p", &patch]).run();
+    assert_eq!(patched.expect_success().stderr, "");
+    assert_eq!(applied("2"), "");
+    webhook.stop();
+}
