@@ -45,7 +45,9 @@ impl Webhook {
         let mut program = Program::ours("lasthop")
             .args(["serve", "--listen", "127.0.0.1:0", "--tls-san", "127.0.0.1", "--ca-file"])
             .arg(&ca)
-            .args(arguments);
+            .args(arguments)
+            // Nobody is asking any more when a test stops it.
+            .env("LASTHOP_DRAIN_DELAY", "0");
         if let Some(kubeconfig) = kubeconfig {
             program = program.env("KUBECONFIG", kubeconfig);
         }

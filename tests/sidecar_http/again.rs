@@ -69,7 +69,9 @@ fn events_arrive_when_they_are_sent() {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
         let mut said = stream.write_all(head.as_bytes());
         for number in 0..3 {
-            said = said.and_then(|()| write!(stream, "data: {number}\n\n"));
+            // In one piece: each that the sidecar reads is a chunk of its own to the client.
+            let event = format!("data: {number}\n\n");
+            said = said.and_then(|()| stream.write_all(event.as_bytes()));
             // The next event is not there before this one was read.
             if said.is_err() || was_read.recv().is_err() {
                 return;
@@ -79,7 +81,8 @@ fn events_arrive_when_they_are_sent() {
     let scene = Scene::new();
     let sidecar = scene.open(app.address).start();
     let mut client = sidecar.connect(None);
-    client.send(format!("GET /events HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).unwrap();
+    let request = format!("GET /events HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    client.send(request).unwrap();
     for number in 0..3 {
         client.receive_until(&format!("data: {number}\n\n")).unwrap();
         read.send(()).unwrap();
