@@ -3,26 +3,12 @@
 
 use std::process::Command;
 
-use lasthop_tests::kubernetes::{Cluster, exclusively, secret_manifest};
-use lasthop_tests::pki::Pki;
+use lasthop_tests::kubernetes::{Cluster, exclusively};
 use lasthop_tests::process::Finished;
 use lasthop_tests::skip;
 use lasthop_tests::webhook::Webhook;
+use lasthop_tests::workloads::{asks, deployment, namespace, template};
 use serde_json::{Value, json};
-
-fn asks() -> Value {
-    json!({ "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls" })
-}
-
-/// The template of every workload here.
-fn template(annotations: &Value) -> Value {
-    json!({
-        "metadata": { "labels": { "app": "web" }, "annotations": annotations },
-        "spec": {
-            "containers": [{ "name": "web", "image": "web:1", "ports": [{ "containerPort": 8080 }] }],
-        },
-    })
-}
 
 fn object(kind: &str, version: &str, namespace: &str, spec: &Value) -> Value {
     json!({
@@ -31,18 +17,6 @@ fn object(kind: &str, version: &str, namespace: &str, spec: &Value) -> Value {
         "metadata": { "namespace": namespace, "name": "web" },
         "spec": spec,
     })
-}
-
-fn deployment(namespace: &str, annotations: &Value) -> Value {
-    let labels = json!({ "matchLabels": { "app": "web" } });
-    let spec = json!({ "selector": labels, "template": template(annotations) });
-    object("Deployment", "apps/v1", namespace, &spec)
-}
-
-fn namespace(cluster: &Cluster, name: &str) {
-    cluster.namespace(name, &["lasthop.dev/inject=enabled"]);
-    let leaf = Pki::new().authority("web").leaf().dns("web.example.com").issue();
-    cluster.admitted(&secret_manifest(name, "web-tls", "kubernetes.io/tls", &leaf.secret()));
 }
 
 /// A command as a person copies it from between the backticks, with the line breaks of the terminal.

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use lasthop_tests::app::App;
 use lasthop_tests::golden::{self, Varying};
-use lasthop_tests::kubernetes::{Cluster, secret_manifest};
+use lasthop_tests::kubernetes::Cluster;
 use lasthop_tests::pki::Pki;
 use lasthop_tests::raw::{RawApp, nobody, read_head};
 use lasthop_tests::webhook::{Elsewhere, Webhook, configurations};
+use lasthop_tests::workloads::{asks, secret, template};
 use serde_json::{Value, json};
 
 /// Longer than a controller waits between two attempts by then.
@@ -24,19 +25,6 @@ const SILENT: &str = "outage-silent";
 
 /// The workloads that are there when lasthop is back.
 const LAST: [&str; 2] = ["failing", "down"];
-
-fn asks() -> Value {
-    json!({ "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls" })
-}
-
-fn template(annotations: &Value) -> Value {
-    json!({
-        "metadata": { "labels": { "app": "web" }, "annotations": annotations },
-        "spec": {
-            "containers": [{ "name": "web", "image": "web:1", "ports": [{ "containerPort": 8080 }] }],
-        },
-    })
-}
 
 fn pod(namespace: &str, name: &str, annotations: &Value) -> String {
     let mut pod = template(annotations);
@@ -117,8 +105,7 @@ fn all_else_goes_on(cluster: &Cluster, name: &str) {
     cluster.admitted(&pod(ASKING, &format!("{name}-never"), &never));
     cluster.admitted(&pod(SILENT, name, &asks()));
     cluster.admitted(&deployment(ASKING, &format!("plain-{name}"), &json!({})));
-    let leaf = Pki::new().authority("web").leaf().dns("web.example.com").issue();
-    cluster.admitted(&secret_manifest(ASKING, "web-tls", "kubernetes.io/tls", &leaf.secret()));
+    secret(cluster, ASKING);
     wait_until(|| pods_of(cluster, &format!("plain-{name}"), 2));
     let run = ["run", "debug", "--image=web:1", "--restart=Never", "-n", ASKING];
     cluster.kubectl(&run).run().expect_success();

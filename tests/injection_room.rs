@@ -1,9 +1,9 @@
 //! `LimitRange`s and `ResourceQuota`s: what is said of them when a workload is applied is what a real API server then
 //! does with its pods, and what is advised cures it.
 
-use lasthop_tests::kubernetes::{Cluster, exclusively, secret_manifest};
-use lasthop_tests::pki::Pki;
+use lasthop_tests::kubernetes::{Cluster, exclusively};
 use lasthop_tests::webhook::Webhook;
+use lasthop_tests::workloads::{bounded_deployment, namespace};
 use serde_json::{Value, json};
 
 /// A namespace with one thing that bounds its pods.
@@ -131,33 +131,9 @@ fn of_the_namespace() -> Vec<Room> {
     ]
 }
 
-fn deployment(namespace: &str, annotations: &Value) -> Value {
-    let container = json!({
-        "name": "web", "image": "web:1", "ports": [{ "containerPort": 8080 }],
-        "resources": {
-            "requests": { "cpu": "200m", "memory": "64Mi" },
-            "limits": { "cpu": "1", "memory": "64Mi" },
-        },
-    });
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": { "namespace": namespace, "name": "web" },
-        "spec": {
-            "selector": { "matchLabels": { "app": "web" } },
-            "template": {
-                "metadata": { "labels": { "app": "web" }, "annotations": annotations },
-                "spec": { "containers": [container] },
-            },
-        },
-    })
-}
-
 /// Makes the namespace, and what bounds its pods; the status of a quota is otherwise a controller's.
 fn furnish(cluster: &Cluster, room: &Room) {
-    cluster.namespace(room.name, &["lasthop.dev/inject=enabled"]);
-    let leaf = Pki::new().authority("web").leaf().dns("web.example.com").issue();
-    cluster.admitted(&secret_manifest(room.name, "web-tls", "kubernetes.io/tls", &leaf.secret()));
+    namespace(cluster, room.name);
     let mut bounds = room.bounds.clone();
     bounds["apiVersion"] = "v1".into();
     bounds["metadata"] = json!({ "namespace": room.name, "name": "room" });
@@ -201,9 +177,9 @@ fn what_is_said_of_the_room_in_a_namespace_is_what_the_api_server_does() {
         furnish(cluster, &room);
         let name = room.name;
         let mut asks = json!({ "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls" });
-        let bare = tried(cluster, &deployment(name, &json!({})));
+        let bare = tried(cluster, &bounded_deployment(name, &json!({})));
         assert_eq!(bare, (String::new(), Ok(())), "{name}: it is not for the sidecar's sake");
-        let (told, created) = tried(cluster, &deployment(name, &asks));
+        let (told, created) = tried(cluster, &bounded_deployment(name, &asks));
         let Code(code, annotation, value, words) = room.told else {
             assert_eq!((told.as_str(), created), ("", Ok(())), "{name}");
             continue;
@@ -213,7 +189,11 @@ fn what_is_said_of_the_room_in_a_namespace_is_what_the_api_server_does() {
         let refused = created.expect_err(name);
         assert!(refused.contains(words), "{name}: {refused}");
         asks[format!("lasthop.dev/{annotation}")] = value.into();
-        assert_eq!(tried(cluster, &deployment(name, &asks)), (String::new(), Ok(())), "{name}");
+        assert_eq!(
+            tried(cluster, &bounded_deployment(name, &asks)),
+            (String::new(), Ok(())),
+            "{name}"
+        );
     }
     webhook.stop();
 }

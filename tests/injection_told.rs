@@ -3,31 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use lasthop_tests::kubernetes::{Cluster, exclusively, secret_manifest};
-use lasthop_tests::pki::Pki;
+use lasthop_tests::kubernetes::{Cluster, exclusively};
 use lasthop_tests::process::PATIENCE;
 use lasthop_tests::webhook::Webhook;
+use lasthop_tests::workloads::{asks, bounded_deployment, secret};
 use serde_json::{Value, json};
-
-fn deployment(namespace: &str, annotations: &Value) -> Value {
-    let container = json!({
-        "name": "web", "image": "web:1", "ports": [{ "containerPort": 8080 }],
-        "resources": {
-            "requests": { "cpu": "200m", "memory": "64Mi" },
-            "limits": { "cpu": "1", "memory": "64Mi" },
-        },
-    });
-    let metadata = json!({ "labels": { "app": "web" }, "annotations": annotations });
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": { "namespace": namespace, "name": "web" },
-        "spec": {
-            "selector": { "matchLabels": { "app": "web" } },
-            "template": { "metadata": metadata, "spec": { "containers": [container] } },
-        },
-    })
-}
 
 /// The pod that the controller `owner` makes of `deployment`; there is none here.
 fn pod_of(deployment: &Value, name: &str, owner: Option<&Value>) -> Value {
@@ -44,15 +24,6 @@ fn pod_of(deployment: &Value, name: &str, owner: Option<&Value>) -> Value {
         }]);
     }
     pod
-}
-
-fn asks() -> Value {
-    json!({ "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls" })
-}
-
-fn secret(cluster: &Cluster, namespace: &str) {
-    let leaf = Pki::new().authority("web").leaf().dns("web.example.com").issue();
-    cluster.admitted(&secret_manifest(namespace, "web-tls", "kubernetes.io/tls", &leaf.secret()));
 }
 
 /// The Events of a namespace, as soon as there is one of this reason.
@@ -76,7 +47,7 @@ fn a_workload_whose_pods_go_without_the_sidecar_says_so_from_then_on() {
     let webhook = Webhook::on(cluster, &[]);
     cluster.namespace("told-silent", &[]);
     secret(cluster, "told-silent");
-    let unlabelled = deployment("told-silent", &asks());
+    let unlabelled = bounded_deployment("told-silent", &asks());
     let dry = ["apply", "-f", "-", "--dry-run=server"];
     let dry = cluster.kubectl(&dry).input(unlabelled.to_string()).run().expect_success();
     assert!(dry.stderr.contains("LH310"), "{dry}");
@@ -92,7 +63,7 @@ fn a_workload_whose_pods_go_without_the_sidecar_says_so_from_then_on() {
     assert!(described.contains("SidecarNotInjected"), "{described}");
 
     cluster.namespace("told-out", &["lasthop.dev/inject=enabled"]);
-    let out = deployment("told-out", &json!({ "lasthop.dev/inject": "false" }));
+    let out = bounded_deployment("told-out", &json!({ "lasthop.dev/inject": "false" }));
     let told = cluster.admitted(&out.to_string()).stderr;
     assert!(told.contains("LH338"), "{told}");
     webhook.stop();
@@ -107,7 +78,7 @@ fn what_a_controller_is_warned_of_stands_on_the_controller_once_for_all_its_pods
     secret(cluster, "told-owner");
     let mut annotations = asks();
     annotations["lasthop.dev/ports"] = "443:8080".into();
-    let owner = deployment("told-owner", &annotations);
+    let owner = bounded_deployment("told-owner", &annotations);
     cluster.admitted(&owner.to_string());
     let owner = cluster.get(&["deployment", "web", "-n", "told-owner"]);
     for name in ["one", "two", "three"] {
@@ -135,7 +106,7 @@ fn a_namespace_without_room_for_the_sidecar_is_told_before_its_pods_are_refused(
         "spec": { "limits": [{ "type": "Container", "min": { "cpu": "100m" } }] },
     });
     cluster.admitted(&range.to_string());
-    let small = deployment(namespace, &asks());
+    let small = bounded_deployment(namespace, &asks());
     let told = cluster.admitted(&small.to_string()).stderr;
     let cure = "lasthop.dev/sidecar-cpu-request: 100m";
     assert!(told.contains("LH340") && told.contains(cure), "{told}");
@@ -144,7 +115,7 @@ fn a_namespace_without_room_for_the_sidecar_is_told_before_its_pods_are_refused(
 
     let mut annotations = asks();
     annotations["lasthop.dev/sidecar-cpu-request"] = "100m".into();
-    let cured = deployment(namespace, &annotations);
+    let cured = bounded_deployment(namespace, &annotations);
     assert_eq!(cluster.admitted(&cured.to_string()).stderr, "");
     cluster.admitted(&pod_of(&cured, "cured", None).to_string());
     let metrics = webhook.metrics();

@@ -342,7 +342,7 @@ impl Problem {
         match &self.fault {
             Fault::KeyMissing { .. } => add_key(key),
             Fault::KeyEmpty => {
-                format!("{}; an empty value is only right where something else will fill it", add_key(key).replacen("add it", "fill it", 1))
+                format!("{}; an empty value is only right where something else will fill it", put_key("fill", key))
             }
             Fault::Placeholder { .. } => {
                 "replace it with the PEM text; a tool such as envsubst did not run".to_owned()
@@ -470,8 +470,12 @@ impl fmt::Display for Problem {
 /// The command that puts `key` beside what a Secret holds already. A value never stands on the command
 /// line, where the processes of others could read it.
 pub fn add_key(key: &str) -> String {
+    put_key("add", key)
+}
+
+fn put_key(verb: &str, key: &str) -> String {
     format!(
-        "add it: `kubectl create secret generic NAME --from-file={key}=FILE --dry-run=client -o yaml | \
+        "{verb} it: `kubectl create secret generic NAME --from-file={key}=FILE --dry-run=client -o yaml | \
          kubectl patch secret NAME --patch-file=/dev/stdin`"
     )
 }

@@ -24,7 +24,7 @@ use crate::proxy_protocol::accept::NoHeader;
 mod metered;
 mod wire;
 
-use metered::{Metered, TooLarge};
+use metered::TooLarge;
 use wire::Asked;
 pub(crate) use wire::Wire;
 
@@ -199,7 +199,7 @@ pub(crate) async fn perform(
     room: &Arc<Semaphore>,
 ) -> Result<Secured, Failed> {
     let deadline = Instant::now() + limits::HANDSHAKE;
-    let mut stream = Wire::new(Metered::new(stream, Arc::clone(room)));
+    let mut stream = Wire::new(stream, Arc::clone(room));
     match timeout_at(deadline, listen(&mut stream)).await {
         Ok(Ok(())) => {}
         Ok(Err(reason)) => {
@@ -232,7 +232,6 @@ pub(crate) async fn perform(
             let has_asked =
                 session.process_new_packets().is_ok_and(|it| it.plaintext_bytes_to_read() > 0);
             wire.open(if has_asked { Asked::Already } else { Asked::Nothing });
-            wire.below().settle();
             let verified = match judged {
                 Some(Judged::Admitted(identity)) => Some(identity),
                 Some(Judged::Refused(_)) | None => None,
@@ -361,7 +360,7 @@ pub(crate) async fn close(mut stream: TlsStream<Wire>) {
 /// Closes so that the client gets to read what was last written: a socket that is closed with
 /// unread bytes resets the connection, which overtakes the alert.
 async fn linger(mut stream: Wire) {
-    stream.below().settle();
+    stream.settle();
     if stream.shutdown().await.is_err() {
         return;
     }

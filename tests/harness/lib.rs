@@ -25,3 +25,4 @@ pub mod skip;
 pub mod suite;
 pub mod tls;
 pub mod webhook;
+pub mod workloads;

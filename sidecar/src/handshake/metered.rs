@@ -2,27 +2,15 @@
 //! them is nobody yet: few of them are free, and for more all clients have one room.
 
 use std::fmt;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits;
 
-/// A connection, whose bytes count until it has [settled](Self::settle).
-#[derive(Debug)]
-pub(crate) struct Metered {
-    stream: TcpStream,
-    count: Option<Box<Count>>,
-}
-
 /// What a handshake has taken so far.
 #[derive(Debug)]
-struct Count {
+pub(super) struct Count {
     taken: usize,
     /// One permit a byte beyond those that are free.
     room: Arc<Semaphore>,
@@ -41,21 +29,17 @@ impl fmt::Display for TooLarge {
 
 impl std::error::Error for TooLarge {}
 
-impl Metered {
-    /// `stream` before its handshake, which has `room` with all others.
-    pub(super) fn new(stream: TcpStream, room: Arc<Semaphore>) -> Self {
-        let count = Count { taken: 0, room, held: None };
-        Self { stream, count: Some(Box::new(count)) }
-    }
-
-    /// The handshake is over: what comes now is no more kept, and gives back its room.
-    pub(super) fn settle(&mut self) {
-        self.count = None;
-    }
-}
-
 impl Count {
-    fn take(&mut self, bytes: usize) -> Result<(), TooLarge> {
+    /// Nothing yet, of a handshake that has `room` with all others.
+    pub(super) fn new(room: Arc<Semaphore>) -> Self {
+        Self { taken: 0, room, held: None }
+    }
+
+    /// Counts `bytes` more.
+    ///
+    /// # Errors
+    /// Where there is no room for them.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), TooLarge> {
         self.taken = self.taken.saturating_add(bytes);
         let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let wanted = self.taken.saturating_sub(limits::HANDSHAKE_FREE).saturating_sub(held);
@@ -73,55 +57,12 @@ impl Count {
     }
 }
 
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let Some(count) = &mut self.count else { return Poll::Ready(Ok(())) };
-        Poll::Ready(count.take(buffer.filled().len() - before).map_err(io::Error::other))
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn count(room: &Arc<Semaphore>) -> Count {
-        Count { taken: 0, room: Arc::clone(room), held: None }
+        Count::new(Arc::clone(room))
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::io::poll_read_buf;
 
-use super::metered::Metered;
+use super::metered::Count;
 
 /// Bytes that are read at first: a `ClientHello` fits in.
 const FIRST: usize = 4 * 1024;
@@ -28,7 +31,7 @@ const ONE_WAY: usize = 16 * 1024;
 /// on then. The last of it is the session ticket (RFC 8446, 4.6.1), which no client waits for that has
 /// asked for something already: it goes with the first bytes of the answer, in the same packet.
 #[derive(Debug)]
-pub(crate) struct Wire<S = Metered> {
+pub(crate) struct Wire<S = TcpStream> {
     stream: S,
     /// What was read, and TLS has not taken yet. No memory of its own while it is empty.
     ahead: BytesMut,
@@ -47,10 +50,10 @@ enum Gait {
     Bulk,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 enum Phase {
-    /// The client may be waiting for whatever is held.
-    Handshake,
+    /// The client may be waiting for whatever is held, and what it sends is kept and counted.
+    Handshake(Box<Count>),
     /// It has said so many bytes since the handshake.
     Open { said: usize },
 }
@@ -64,16 +67,29 @@ pub(super) enum Asked {
     Nothing,
 }
 
+impl Phase {
+    /// The client sent so many bytes.
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        match self {
+            Self::Handshake(count) => count.take(bytes).map_err(io::Error::other),
+            Self::Open { .. } => Ok(()),
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(super) fn new(stream: S) -> Self {
+    /// `stream` before its handshake, which has `room` with all others.
+    pub(super) fn new(stream: S, room: Arc<Semaphore>) -> Self {
         let (ahead, held) = (BytesMut::new(), Vec::new());
-        Self { stream, ahead, gait: Gait::Steps, held, phase: Phase::Handshake }
+        let phase = Phase::Handshake(Box::new(Count::new(room)));
+        Self { stream, ahead, gait: Gait::Steps, held, phase }
     }
 
     /// Waits for the first bytes and lets TLS have them afterwards; none where the connection ends.
     pub(super) async fn first(&mut self) -> io::Result<&[u8]> {
         self.ahead.reserve(FIRST);
-        self.stream.read_buf(&mut self.ahead).await?;
+        let came = self.stream.read_buf(&mut self.ahead).await?;
+        self.phase.count(came)?;
         Ok(&self.ahead)
     }
 
@@ -86,15 +102,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.phase = Phase::Open { said };
     }
 
-    /// The connection itself.
-    pub(super) fn below(&mut self) -> &mut S {
-        &mut self.stream
+    /// Nothing more is kept of what the client sends: what it took before is given back.
+    pub(super) fn settle(&mut self) {
+        if let Phase::Handshake(_) = self.phase {
+            self.open(Asked::Nothing);
+        }
     }
 
     /// Whether the client, which is silent, may be waiting for what is held.
     fn is_awaited(&self) -> bool {
         match self.phase {
-            Phase::Handshake => true,
+            Phase::Handshake(_) => true,
             Phase::Open { said } => said == 0 || said > ONE_WAY,
         }
     }
@@ -108,11 +126,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 self.ahead = BytesMut::new();
                 return Poll::Pending;
             };
-            if read? < buffer.remaining() {
+            let read = read?;
+            self.phase.count(read)?;
+            if read < buffer.remaining() {
                 self.gait = Gait::Steps;
             }
         } else {
+            let before = buffer.filled().len();
             ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            self.phase.count(buffer.filled().len().saturating_sub(before))?;
             if buffer.remaining() == 0 {
                 self.gait = Gait::Bulk;
             }
@@ -122,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Sends what is held, and what of `slices` goes with it.
     fn send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let Self { stream, held, .. } = self;
+        let Self { stream, held, phase, .. } = self;
         while !held.is_empty() {
             let mut all = Vec::with_capacity(slices.len().saturating_add(1));
             all.push(IoSlice::new(held));
@@ -138,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Poll::Ready(Ok(beyond));
             }
         }
-        if self.phase != Phase::Handshake {
+        if let Phase::Open { .. } = phase {
             *held = Vec::new();
         }
         if slices.iter().all(|it| it.is_empty()) {
@@ -192,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.phase == Phase::Handshake {
+        if let Phase::Handshake(_) = self.phase {
             let length = slices.iter().map(|it| it.len()).sum::<usize>();
             if length <= HELD.saturating_sub(self.held.len()) {
                 for slice in slices {
@@ -226,6 +248,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
+    use crate::limits;
 
     /// Counts the times that something is read or written, and takes few bytes at once if told so.
     #[derive(Debug)]
@@ -281,7 +304,8 @@ mod tests {
     /// A wire that takes `most` bytes at once, and its other end.
     fn wire(most: usize) -> (Wire<Counted>, DuplexStream) {
         let (stream, far) = duplex(256 * 1024);
-        (Wire::new(Counted { stream, most, reads: 0, writes: 0 }), far)
+        let room = Arc::new(Semaphore::new(limits::HANDSHAKE_ROOM));
+        (Wire::new(Counted { stream, most, reads: 0, writes: 0 }, room), far)
     }
 
     /// Asks `wire` for more, in vain.

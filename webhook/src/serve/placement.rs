@@ -92,8 +92,7 @@ impl KnownVersions {
 mod tests {
     use std::sync::Mutex;
 
-    use http::{Request, Response};
-    use kube::client::Body;
+    use http::StatusCode;
     use serde_json::{Value, json};
 
     use super::*;
@@ -133,27 +132,17 @@ mod tests {
         version: &'static str,
         kubelets: Arc<Mutex<Option<Vec<&'static str>>>>,
     ) -> ApiServer {
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let answer = match (request.uri().path(), &*kubelets.lock().unwrap()) {
-                ("/version", _) => Ok(json!({ "gitVersion": version })),
-                ("/api/v1/nodes", Some(kubelets)) => {
-                    let node = |kubelet| json!({ "status": { "nodeInfo": { "kubeletVersion": kubelet } } });
-                    let items: Vec<Value> = kubelets.iter().map(node).collect();
-                    Ok(
-                        json!({ "apiVersion": "v1", "kind": "NodeList", "metadata": {}, "items": items }),
-                    )
-                }
-                _ => Err(json!({ "kind": "Status", "message": "no" })),
-            };
-            async move {
-                let (status, body) = match answer {
-                    Ok(body) => (200, body),
-                    Err(body) => (403, body),
-                };
-                let body = Body::from(body.to_string().into_bytes());
-                Ok::<_, kube::Error>(Response::builder().status(status).body(body).unwrap())
+        ApiServer::scripted(move |_method, path| match (path, &*kubelets.lock().unwrap()) {
+            ("/version", _) => Ok(json!({ "gitVersion": version })),
+            ("/api/v1/nodes", Some(kubelets)) => {
+                let node =
+                    |kubelet| json!({ "status": { "nodeInfo": { "kubeletVersion": kubelet } } });
+                let items: Vec<Value> = kubelets.iter().map(node).collect();
+                Ok(
+                    json!({ "apiVersion": "v1", "kind": "NodeList", "metadata": {}, "items": items }),
+                )
             }
-        });
-        ApiServer::of(kube::Client::new(service, "default"))
+            _ => Err(StatusCode::FORBIDDEN),
+        })
     }
 }

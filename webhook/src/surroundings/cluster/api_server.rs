@@ -93,10 +93,22 @@ impl ApiServer {
         Ok(Self { client, looks: Arc::default() })
     }
 
-    /// The API server that answers `client`.
+    /// An API server that has `answer` at a path: an object, or a status.
     #[cfg(test)]
-    pub(crate) fn of(client: kube::Client) -> Self {
-        Self { client, looks: Arc::default() }
+    pub(crate) fn scripted(
+        answer: impl Fn(&Method, &str) -> Result<Value, StatusCode> + Send + Sync + 'static,
+    ) -> Self {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (status, body) = match answer(request.method(), request.uri().path()) {
+                Ok(object) => (StatusCode::OK, object),
+                Err(status) => (status, json!({"kind": "Status", "message": "no"})),
+            };
+            async move {
+                let body = Body::from(body.to_string().into_bytes());
+                Ok::<_, kube::Error>(http::Response::builder().status(status).body(body).unwrap())
+            }
+        });
+        Self { client: kube::Client::new(service, "default"), looks: Arc::default() }
     }
 
     /// The same API server for one review: what it takes to answer is added up in `looks`.
