@@ -257,6 +257,8 @@ fn files_folders_and_standard_input_are_read() {
     assert!(from_folder.stdout.contains("4 objects in 2 files checked"), "{}", from_folder.stdout);
     let of_two = ask().arg(case.join("good.yaml")).arg(case.join("bad.yaml")).run();
     assert!(of_two.stdout.contains("in 2 files checked"), "{}", of_two.stdout);
+    let without_flag = Program::ours("lasthop").args(["check", "--at", DAY]).arg(&case).run();
+    assert_eq!(without_flag.stdout, from_folder.stdout);
 }
 
 #[test]
@@ -324,6 +326,7 @@ fn wrong_usage_ends_with_two() {
     assert_eq!(ask(&["check"]).code(), 2);
     assert_eq!(ask(&["check", "-f", "/nowhere/at-all"]).code(), 2);
     assert_eq!(ask(&["check", "-f", "/dev/null"]).code(), 2);
+    assert_eq!(ask(&["check", "--cluster", "manifests"]).code(), 2);
     assert_eq!(ask(&["check", "-f", "x", "--at", "tomorrow"]).code(), 2);
     assert_eq!(ask(&["explain", "LH999"]).code(), 2);
     let near = ask(&["explain", "LH210x"]);

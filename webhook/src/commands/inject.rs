@@ -33,8 +33,14 @@ printed then), 2 something could not be read or the command line is wrong.";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Files, folders (every .yaml, .yml and .json below them), or `-` for standard input.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    #[arg(
+        short = 'f', long = "filename", value_name = "PATH", num_args = 1..,
+        required_unless_present = "given"
+    )]
     paths: Vec<PathBuf>,
+    /// Files and folders, as after `-f`.
+    #[arg(value_name = "PATH")]
+    given: Vec<PathBuf>,
     /// What to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -66,8 +72,8 @@ pub enum Output {
 impl Args {
     /// Runs the subcommand.
     pub fn run(self) -> ExitCode {
-        let Self { paths, output, network_policy, namespace, sidecar } = self;
-        let read = Documents::read(&paths);
+        let Self { paths, given, output, network_policy, namespace, sidecar } = self;
+        let read = Documents::read(&[paths, given].concat());
         for remark in &read.remarks {
             complain(&text::remark(remark));
         }

@@ -17,9 +17,12 @@ pub struct Input {
     /// Files, folders (every .yaml, .yml and .json below them), or `-` for standard input
     #[arg(
         short = 'f', long = "filename", value_name = "PATH", num_args = 1..,
-        required_unless_present = "cluster"
+        required_unless_present_any = ["cluster", "given"]
     )]
     paths: Vec<PathBuf>,
+    /// Files and folders, as after `-f`
+    #[arg(value_name = "PATH", conflicts_with = "cluster")]
+    given: Vec<PathBuf>,
     /// Look at a live cluster, found as kubectl finds it, with your own rights
     #[arg(long, conflicts_with = "paths")]
     cluster: bool,
@@ -60,9 +63,14 @@ impl Input {
         self.namespace.as_deref()
     }
 
-    /// The documents of the files.
+    /// The documents of the files; what is odd about them is told at once.
     pub(super) fn read(&self) -> Documents {
-        read(&self.paths)
+        let paths = [self.paths.as_slice(), &self.given].concat();
+        let documents = Documents::read(&paths).without_patches();
+        for remark in &documents.remarks {
+            complain(&text::remark(remark));
+        }
+        documents
     }
 
     /// Reads the files, or finds the cluster.
@@ -71,14 +79,13 @@ impl Input {
     /// What could not be read, a line each.
     pub(super) async fn open(self) -> Result<Source, Vec<String>> {
         let api = self.connect().await?;
-        let Self { paths, cluster: _, kubeconfig: _, namespace } = self;
-        let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+        let namespace = self.namespace.clone().unwrap_or_else(|| "default".to_owned());
         if let Some(api) = api {
             let cluster = Cluster::new(api, NameSource::Seen, None);
             let surroundings = Surroundings::Cluster(cluster);
             return Ok(Source { surroundings, documents: Documents::default(), namespace });
         }
-        let documents = read(&paths);
+        let documents = self.read();
         let mut failures: Vec<String> = documents.failures.iter().map(text::failure).collect();
         if failures.is_empty() && documents.documents.is_empty() {
             failures.push("error: there is no Kubernetes object in what was given".to_owned());
@@ -89,15 +96,6 @@ impl Input {
         let surroundings = Surroundings::Files(files(&documents, &namespace, Completeness::Part));
         Ok(Source { surroundings, documents, namespace })
     }
-}
-
-/// The documents of files; what is odd about them is told at once.
-fn read(paths: &[PathBuf]) -> Documents {
-    let documents = Documents::read(paths).without_patches();
-    for remark in &documents.remarks {
-        complain(&text::remark(remark));
-    }
-    documents
 }
 
 impl Source {
