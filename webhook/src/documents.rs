@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::object::Object;
 use crate::path::FieldPath;
 
+mod indent;
 mod kustomize;
 mod locate;
 mod parse;

@@ -5,7 +5,11 @@ use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle};
 
+use super::indent::indented;
 use crate::path::{FieldPath, Step};
+
+/// The bytes of fields, each where it was found.
+type Spans = Vec<Option<Range<usize>>>;
 
 /// A collection that is open at the moment.
 struct Frame {
@@ -36,19 +40,35 @@ enum Shape {
 /// not there, the nearest thing above it that is. [`None`] where the text cannot be parsed up to there.
 ///
 /// The text is read once for all of them: a List of a whole cluster has as many findings as items.
-pub(super) fn spans(text: &str, paths: &[FieldPath]) -> Vec<Option<Range<usize>>> {
+pub(super) fn spans(text: &str, paths: &[FieldPath]) -> Spans {
+    match spans_of(text, paths) {
+        Ok(spans) => spans,
+        Err(spans) => match indented(text) {
+            Some(to) => {
+                let (Ok(spans) | Err(spans)) = spans_of(&to.text, paths);
+                spans.into_iter().map(|span| Some(to.place_before(span?))).collect()
+            }
+            None => spans,
+        },
+    }
+}
+
+/// [`spans`]; an error where the text ends for the parser before all of them are found.
+fn spans_of(text: &str, paths: &[FieldPath]) -> Result<Spans, Spans> {
     let mut walk = Walk { text, fields: vec![Field::default()], missing: 1, frames: Vec::new() };
     for path in paths {
         walk.want(path);
     }
     for event in Parser::new_from_str(text) {
-        let Ok((event, span)) = event else { break };
+        let Ok((event, span)) = event else {
+            return Err(paths.iter().map(|path| walk.found(path)).collect());
+        };
         if matches!(event, Event::DocumentEnd) || walk.missing == 0 {
             break;
         }
         walk.take(&event, span);
     }
-    paths.iter().map(|path| walk.found(path)).collect()
+    Ok(paths.iter().map(|path| walk.found(path)).collect())
 }
 
 /// A field that is wanted, or on the way to one.

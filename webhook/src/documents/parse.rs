@@ -8,6 +8,7 @@ use lasthop_contract::text::escape;
 use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
 
+use super::indent::indented;
 use crate::spread::spread;
 
 /// Something about a text, and where: line and column, both from 1.
@@ -57,7 +58,7 @@ fn read(text: &str) -> Read {
             let first = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
             (place.map(|(line, column)| (first + line - 1, column)), message)
         };
-        let parsed = match yaml(chunk) {
+        let parsed = match yaml_or_indented(chunk) {
             Ok((value, remark)) => Ok((value, remark.map(within_text))),
             Err(failure) => Err(within_text(failure)),
         };
@@ -109,6 +110,14 @@ fn json(chunk: &str) -> Option<Vec<(Range<usize>, Value)>> {
         start = stream.byte_offset();
     }
     Some(values)
+}
+
+/// Where further lines of a quoted scalar begin too far to the left, they are read as kubectl reads them.
+fn yaml_or_indented(chunk: &str) -> Parsed {
+    match yaml(chunk) {
+        Err(failure) => indented(chunk).map_or(Err(failure), |to| yaml(&to.text)),
+        parsed => parsed,
+    }
 }
 
 /// A document in which a key is written twice is read as kubectl and Helm read it: the last one counts. Others refuse

@@ -152,6 +152,28 @@ fn values_are_read_as_go_yaml_reads_them() {
 }
 
 #[test]
+fn quoted_text_that_begins_too_far_to_the_left_is_read_and_located_as_kubectl_reads_it() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  a: \"some\n  text\nmore\"\n  \
+                b: 'x\n y'\n  list:\n  - c: \"1\n    2\n\n3\"\n  after: me\n";
+    let read = Documents::parse("x.yaml", text);
+    assert_eq!(read.failures.len(), 0, "{:?}", read.failures);
+    let document = &read.documents[0];
+    let data = &document.object.0["data"];
+    assert_eq!(data["a"], "some text more");
+    assert_eq!(data["b"], "x y");
+    assert_eq!(data["list"][0]["c"], "1 2\n3");
+    let place = document.place(&FieldPath::of(["data", "after"]));
+    assert_eq!((place.line, place.column), (16, 3));
+    let place = document.place(&FieldPath::of(["data", "b"]));
+    assert_eq!((place.line, place.column), (9, 3));
+
+    let many = format!("apiVersion: v1\nkind: X\na:\n  b: \"{}\"\n", "x\n".repeat(5_000));
+    assert_eq!(Documents::parse("x.yaml", &many).failures.len(), 1);
+    let open = "apiVersion: v1\nkind: X\na:\n  b: \"x\ny\n";
+    assert_eq!(Documents::parse("x.yaml", open).failures.len(), 1);
+}
+
+#[test]
 fn hostile_texts_end_in_failures_or_nothing() {
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     let deeper = format!("apiVersion: v1\nkind: Pod\na: {}", "{a: ".repeat(5_000));

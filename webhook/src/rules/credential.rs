@@ -284,11 +284,24 @@ fn client_problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
 fn is_told_elsewhere(problem: &Problem, pair: &Pair<'_>) -> bool {
     match problem.fault {
         Fault::KeyMissing { .. } => {
-            pair.is_awaited() || super::secret_form::wrong_form(pair).is_some()
+            pair.is_awaited()
+                || super::secret_form::wrong_form(pair).is_some()
+                || is_of_an_implementation(pair)
         }
         Fault::KeyEmpty => pair.is_awaited(),
         _ => false,
     }
+}
+
+/// Whether the Secret is one that an implementation of Gateway API defines for its own Gateways, such as Envoy Gateway's
+/// `gateway.envoyproxy.io/sds`, which says where the certificate is to be had. What belongs into it is not ours to say: Gateway
+/// API leaves Secrets that are not `kubernetes.io/tls` to them (`Gateway.spec.listeners.tls.certificateRefs`).
+fn is_of_an_implementation(pair: &Pair<'_>) -> bool {
+    let kind = pair.seen.secret.object.0.get("type").and_then(Value::as_str);
+    let domain = kind.and_then(|kind| kind.split_once('/')).map(|(domain, _)| domain);
+    let of_gateway_api =
+        matches!(pair.reference.role, Role::ListenerServer | Role::GatewayBackendClient);
+    of_gateway_api && domain.is_some_and(|domain| domain != "kubernetes.io")
 }
 
 /// What a problem does to this reader; nothing where it is a notice only.
