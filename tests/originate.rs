@@ -6,6 +6,7 @@ mod originate {
     mod bytes;
     mod http;
     mod life;
+    mod names;
     mod scene;
     mod server;
 }

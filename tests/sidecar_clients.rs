@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lasthop_tests::app::App;
 use lasthop_tests::pki::{Authority, Pki, Validity};
@@ -188,89 +188,6 @@ fn optional_clients_come_in_without_a_certificate_but_not_with_a_bad_one() {
     let expired = scene.clients.leaf().dns("alb.example").expired().issue();
     sidecar.get("/headers").client(&expired.files()).run().expect_refused();
     sidecar.expect_refusal("LH504");
-}
-
-/// Shakes hands with a new session and keeps it in `session`.
-fn remember(sidecar: &Sidecar, files: &lasthop_tests::pki::Files, session: &str) {
-    let first = sidecar
-        .shake()
-        .client(files)
-        .option("-sess_out", Some(session))
-        .request(HOST, "/status/200")
-        .run();
-    assert!(!first.is_resumed() && first.output.contains("HTTP/1.1 200"), "{first:?}");
-}
-
-#[test]
-fn a_resumed_connection_is_who_it_was() {
-    if skip::lacks(&["openssl"]) {
-        return;
-    }
-    let scene = Scene::new();
-    let sidecar = scene.sidecar();
-    let client = scene.clients.leaf().dns("alb.example").issue();
-    let session = scene.pki.directory().join("session").display().to_string();
-    for version in ["-tls1_3", "-tls1_2"] {
-        let first = sidecar
-            .shake()
-            .client(&client.files())
-            .option(version, None)
-            .option("-sess_out", Some(&session))
-            .request(HOST, "/headers")
-            .run();
-        assert!(!first.is_resumed(), "{first:?}");
-        let again = sidecar
-            .shake()
-            .option(version, None)
-            .option("-sess_in", Some(&session))
-            .request(HOST, "/headers")
-            .run();
-        assert!(again.is_resumed(), "{version}: {again:?}");
-        assert!(again.output.contains(&client.fingerprint()), "{version}: {again:?}");
-    }
-    assert!(sidecar.metric("lasthop_handshakes_total", &["resumed"]) > 1.5);
-}
-
-#[test]
-fn a_ticket_does_not_outlive_the_certificate() {
-    if skip::lacks(&["openssl"]) {
-        return;
-    }
-    let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
-    let start = Instant::now();
-    let client = scene.clients.leaf().dns("alb.example").valid(Validity::for_seconds(8)).issue();
-    let session = scene.pki.directory().join("session").display().to_string();
-    remember(&sidecar, &client.files(), &session);
-    std::thread::sleep(Duration::from_secs(10).saturating_sub(start.elapsed()));
-    let again =
-        sidecar.shake().option("-sess_in", Some(&session)).request(HOST, "/status/200").run();
-    assert!(again.is_resumed(), "the handshake itself goes through: {again:?}");
-    assert!(!again.output.contains("HTTP/1.1"), "and then nothing is answered: {again:?}");
-    sidecar.expect_refusal("LH504");
-}
-
-#[test]
-fn a_ticket_does_not_outlive_the_policy() {
-    if skip::lacks(&["openssl"]) {
-        return;
-    }
-    let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
-    let client = scene.clients.leaf().dns("alb.example").issue();
-    let session = scene.pki.directory().join("session").display().to_string();
-    remember(&sidecar, &client.files(), &session);
-    let other = scene.pki.authority("new-clients-ca");
-    sidecar.authorities.as_ref().unwrap().rotate(&other.ca_secret());
-    sidecar.expect_log("a changed Secret was taken into use");
-    let again = sidecar
-        .shake()
-        .client(&client.files())
-        .option("-sess_in", Some(&session))
-        .request(HOST, "/status/200")
-        .run();
-    assert!(!again.is_resumed() && !again.output.contains("HTTP/1.1"), "{again:?}");
-    sidecar.expect_refusal("LH503");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rustls::ProtocolVersion;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -18,6 +19,7 @@ use crate::curl::Curl;
 use crate::openssl::SClient;
 use crate::pki::{Authority, Files, Issued, SecretData};
 use crate::process::{Finished, Program, Running, wait_until};
+use crate::records::RecordClient;
 use crate::secret_dir::SecretDir;
 use crate::tls::TlsClient;
 
@@ -133,6 +135,15 @@ impl Sidecar {
     pub fn connect_h2(&self) -> TlsClient {
         let root = std::fs::read_to_string(&self.root).expect("the root was written");
         TlsClient::connect_offering(&["h2"], (self.tls, HOST, &root), None)
+            .expect("the handshake goes through")
+    }
+
+    /// A connection with this version of TLS for records as no library writes them, of bytes of HTTP/2
+    /// or of HTTP/1.1.
+    #[track_caller]
+    pub fn connect_for_records(&self, version: ProtocolVersion, alpn: &str) -> RecordClient {
+        let root = std::fs::read_to_string(&self.root).expect("the root was written");
+        RecordClient::connect(version, &[alpn], (self.tls, HOST, &root))
             .expect("the handshake goes through")
     }
 

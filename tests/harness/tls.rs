@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::pki::Files;
 
 /// No read waits longer than this.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A TLS connection.
 #[derive(Debug)]
@@ -60,14 +60,10 @@ impl TlsClient {
         (host, root): (&str, &str),
         client: Option<&Files>,
     ) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(root.as_bytes()) {
-            roots.add(certificate.expect("the root is PEM")).expect("the root is a certificate");
-        }
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("the provider has TLS 1.2 and 1.3")
-            .with_root_certificates(roots);
+            .with_root_certificates(roots(root));
         let mut config = match client {
             Some(files) => {
                 let chain = CertificateDer::pem_file_iter(&files.chain)
@@ -148,4 +144,13 @@ impl TlsClient {
         let _early = self.send(request);
         String::from_utf8_lossy(&self.receive_all()).into_owned()
     }
+}
+
+/// The roots in the PEM `root`.
+pub(crate) fn roots(root: &str) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(root.as_bytes()) {
+        roots.add(certificate.expect("the root is PEM")).expect("the root is a certificate");
+    }
+    roots
 }

@@ -6,13 +6,11 @@ use lasthop_tests::at_end::SetAtEnd;
 use lasthop_tests::curl::Curl;
 use lasthop_tests::outward::Outward;
 use lasthop_tests::pki::Pki;
-use lasthop_tests::process::{Program, Running, wait_until};
-use lasthop_tests::secret_dir::SecretDir;
+use lasthop_tests::process::{Program, wait_until};
 use lasthop_tests::sidecar::Sidecar;
 use lasthop_tests::skip;
-use serde_json::Value;
 
-use super::scene::{Scene, TIER, numbered};
+use super::scene::{Scene, TIER, numbered, served, tier_at_port};
 
 /// Runs `test` with a name that leads to 127.0.0.1 and 127.0.0.2, and the file that says so.
 fn with_two_addresses(test: impl FnOnce(&std::path::Path)) {
@@ -35,25 +33,6 @@ fn tier_at(scene: &Scene, address: &str) -> Sidecar {
     scene.tier(&server).option("--bind", address).start()
 }
 
-/// A next tier with its Secret.
-struct Tier {
-    running: Running,
-    _secret: SecretDir,
-}
-
-/// A next tier at `address`, port and all, for `tier.test`.
-fn tier_at_port(scene: &Scene, address: &str) -> Tier {
-    let secret = SecretDir::new(&scene.servers.leaf().dns("tier.test").issue().secret());
-    let mut running = Program::ours("lasthop-sidecar")
-        .args(["--listen", address, "--status-listen", "127.0.0.1:0", "--drain-delay", "0"])
-        .args(["--forward", &scene.app.address().to_string()])
-        .arg("--tls-secret")
-        .arg(secret.path())
-        .start();
-    running.wait_for_log(|entry| entry["message"] == "ready");
-    Tier { running, _secret: secret }
-}
-
 #[test]
 fn one_dead_address_of_two_costs_no_request_and_is_tried_again_when_it_lives() {
     with_two_addresses(|hosts| {
@@ -74,10 +53,9 @@ fn one_dead_address_of_two_costs_no_request_and_is_tried_again_when_it_lives() {
         // Left out after the first failures: far fewer than requests.
         assert!(outward.metric("lasthop_upstream_failures_total", &[]) <= 4.0);
         let second = tier_at_port(&scene, &format!("127.0.0.2:{port}"));
-        let serves = |second: &Running| second.log().iter().any(|it| it["message"] == "request");
         wait_until("the second address serves", || {
             outward.get(TIER, "/headers").run().expect(200);
-            serves(&second.running)
+            served(&second.running) > 0
         });
         // And the other way round: the first one goes.
         drop(alive);
@@ -111,11 +89,7 @@ fn one_address_of_two_that_takes_its_leave_costs_no_request() {
             let ask = &ask;
             threads.spawn(move || ask(|curl| curl));
             threads.spawn(move || ask(Curl::h2c));
-            wait_until("both serve", || {
-                [&stays.process, &leaves.running]
-                    .iter()
-                    .all(|it| it.log().iter().any(|line| line["message"] == "request"))
-            });
+            wait_until("both serve", || served(&stays.process) > 0 && served(&leaves.running) > 0);
             leaves.running.terminate();
             let finished = leaves.running.finish();
             assert_eq!(finished.code(), 0, "{finished}");
@@ -139,15 +113,14 @@ fn requests_are_spread_over_the_addresses_and_a_new_answer_of_the_resolver_is_fo
         for _ in 0..10 {
             outward.get(TIER, "/headers").run().expect(200);
         }
-        let served = |log: Vec<Value>| log.iter().filter(|it| it["message"] == "request").count();
         wait_until("every request is logged", || {
-            served(first.process.log()) + served(second.running.log()) == 10
+            served(&first.process) + served(&second.running) == 10
         });
-        assert_eq!(served(first.process.log()), 5);
+        assert_eq!(served(&first.process), 5);
         std::fs::write(hosts, "127.0.0.3 tier.test\n").unwrap();
         wait_until("the new address is used", || {
             outward.get(TIER, "/headers").run().expect(200);
-            served(third.running.log()) > 0
+            served(&third.running) > 0
         });
     });
 }

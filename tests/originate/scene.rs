@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use lasthop_tests::app::App;
 use lasthop_tests::outward::{Outward, OutwardSetup};
 use lasthop_tests::pki::{Authority, Issued, Pki};
+use lasthop_tests::process::{Program, Running};
+use lasthop_tests::secret_dir::SecretDir;
 use lasthop_tests::sidecar::{Setup, Sidecar};
 
 pub(crate) const TIER: &str = "db.example";
@@ -55,4 +57,28 @@ impl Scene {
 /// The byte at each place is the place modulo 251, so that a gap or a swap is noticed.
 pub(crate) fn numbered(count: usize) -> Vec<u8> {
     (0..count).map(|place| u8::try_from(place % 251).unwrap()).collect()
+}
+
+/// A next tier with its Secret.
+pub(crate) struct Tier {
+    pub(crate) running: Running,
+    _secret: SecretDir,
+}
+
+/// A next tier at `address`, port and all, for `tier.test`.
+pub(crate) fn tier_at_port(scene: &Scene, address: &str) -> Tier {
+    let secret = SecretDir::new(&scene.servers.leaf().dns("tier.test").issue().secret());
+    let mut running = Program::ours("lasthop-sidecar")
+        .args(["--listen", address, "--status-listen", "127.0.0.1:0", "--drain-delay", "0"])
+        .args(["--forward", &scene.app.address().to_string()])
+        .arg("--tls-secret")
+        .arg(secret.path())
+        .start();
+    running.wait_for_log(|entry| entry["message"] == "ready");
+    Tier { running, _secret: secret }
+}
+
+/// How many requests a next tier has answered.
+pub(crate) fn served(tier: &Running) -> usize {
+    tier.log().iter().filter(|line| line["message"] == "request").count()
 }

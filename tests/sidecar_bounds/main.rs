@@ -11,6 +11,7 @@ use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
 mod application;
 mod floods;
 mod hostile;
+mod records;
 
 struct Scene {
     pki: Pki,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::body::{Lease, RequestBody};
 use super::expect::GateKeeper;
+use super::meaning;
 use super::record::Meter;
 use super::refused::{self, Fate, is_idempotent};
 use crate::dial::{DialError, Http1, Lent};
@@ -165,10 +166,8 @@ pub(super) fn frame(
         }
         None => {}
     }
-    let path = parts.uri.path_and_query().cloned();
-    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
     let mut target = http::uri::Parts::default();
-    target.path_and_query = Some(path);
+    target.path_and_query = Some(meaning::path(&parts.uri));
     if terminator.protocol == Protocol::H2c {
         target.scheme = Some(Scheme::HTTP);
         target.authority = Some(Authority::try_from(host).map_err(|_error| unwritable)?);

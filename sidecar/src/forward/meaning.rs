@@ -1,7 +1,8 @@
 //! Heads that say something in two ways, or in one that the next hop would read otherwise.
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
-use http::{Method, StatusCode, request, response};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Uri, request, response};
 use http_body::Body;
 
 use super::headers::tokens_of;
@@ -21,6 +22,15 @@ pub(super) fn obstacle(request: &request::Parts) -> Option<(StatusCode, &'static
         return Some((StatusCode::BAD_REQUEST, "the target of the request is no path"));
     }
     None
+}
+
+/// The path and query of a target for the next hop. Of `http://a.example#b` nothing is left behind the host,
+/// which [`Uri`] would write as nothing once it is without its host.
+pub(super) fn path(uri: &Uri) -> PathAndQuery {
+    match uri.path_and_query() {
+        Some(path) if path.as_str() != "/" => path.clone(),
+        Some(_) | None => PathAndQuery::from_static("/"),
+    }
 }
 
 /// Whether something was done to the body beside chunking it, which passing it on would leave untold.
@@ -103,6 +113,22 @@ mod tests {
             ("a.example:80", "GET", Some(400)),
         ] {
             assert_eq!(status(target, method, &[]), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_never_nothing() {
+        for (target, expected) in [
+            ("/a?b", "/a?b"),
+            ("http://a.example", "/"),
+            ("http://a.example#b", "/"),
+            ("http://a.example/#b", "/"),
+            ("http://a.example?b", "/?b"),
+            ("*", "*"),
+        ] {
+            let mut parts = http::uri::Parts::default();
+            parts.path_and_query = Some(path(&target.parse().unwrap()));
+            assert_eq!(Uri::from_parts(parts).unwrap().to_string(), expected, "{target}");
         }
     }
 

@@ -6,7 +6,7 @@ use http::header::{
     UPGRADE,
 };
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, Scheme};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -158,8 +158,7 @@ fn length(headers: &mut HeaderMap, incoming: &Incoming) -> Length {
 
 /// The target in origin form and in absolute form (RFC 9112, 3.2; RFC 9113, 8.3.1).
 fn targets(uri: &Uri, host: &str) -> Option<(Uri, Uri)> {
-    let path = uri.path_and_query().cloned();
-    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let path = meaning::path(uri);
     let mut parts = http::uri::Parts::default();
     parts.path_and_query = Some(path.clone());
     let http1 = Uri::from_parts(parts).ok()?;
