@@ -4,7 +4,7 @@ use lasthop_contract::problem::Code;
 use lasthop_contract::text::escape;
 
 use super::Rule;
-use crate::check::Scene;
+use crate::check::{Scene, Setting};
 use crate::finding::Finding;
 use crate::path::FieldPath;
 use crate::reference::Role;
@@ -27,7 +27,8 @@ spec:
     - ${YOUR_CERTIFICATE_COMMON_NAME}
     secretName: router-tls",
     cure: "Write the host itself, or run the tool first: `envsubst < ingress.yaml | kubectl apply -f -`. Where a \
-           Kustomization of Flux with `postBuild` is among the files, `${NAME}` is only warned of.",
+           Kustomization of Flux with `postBuild` is among the files, `${NAME}` is only warned of; so is `$(NAME)` in files, which \
+           `kubectl kustomize` fills in.",
     judge: Some(judge),
 };
 
@@ -45,6 +46,12 @@ pub(crate) fn is_variable(text: &str) -> bool {
     text.contains("${") && is_placeholder(text) && !is_placeholder(&without)
 }
 
+/// Whether it is a variable of kustomize, which the `vars` of a Kustomization replace.
+fn is_kustomize_variable(text: &str) -> bool {
+    let without = text.replace("$(", "");
+    text.contains("$(") && is_placeholder(text) && !is_placeholder(&without)
+}
+
 fn judge(scene: &Scene) -> Vec<Finding> {
     let mut fields = match Ingress::read(&scene.object) {
         Some(ingress) => of_ingress(scene, ingress),
@@ -60,6 +67,12 @@ fn judge(scene: &Scene) -> Vec<Finding> {
                 return RULE.warning(scene, path, message).help(
                     "check what comes of it: `flux build kustomization NAME --path DIR | lasthop check -f -`",
                 );
+            }
+            if scene.setting == Setting::Files && is_kustomize_variable(&text) {
+                let message = format!("`{}` is not known before kustomize fills it in", escape(&text));
+                return RULE
+                    .warning(scene, path, message)
+                    .help("check what comes of it: `kubectl kustomize DIR | lasthop check -f -`");
             }
             let message = format!("`{}` is a placeholder that nothing has replaced", escape(&text));
             RULE.error(scene, path, message).help(

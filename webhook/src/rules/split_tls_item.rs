@@ -51,8 +51,9 @@ fn tell(scene: &Scene, hosts: &TlsItem, item: &TlsItem, secret: &str) -> Finding
     let listed: Vec<String> =
         hosts.hosts.iter().map(|at| format!("  - {}", scalar(&at.host))).collect();
     let yaml = format!("tls:\n- hosts:\n{}\n  secretName: {secret}", listed.join("\n"));
-    // ingress-gce reads the Secrets alone, whatever hosts stand beside them.
-    let finding = if class(&scene.object).starts_with("gce") {
+    // ingress-gce and Traefik read the Secrets alone, whatever hosts stand beside them.
+    let class = class(&scene.object);
+    let finding = if class.starts_with("gce") || class.contains("traefik") {
         RULE.warning(scene, item.path.clone(), message)
     } else {
         RULE.error(scene, item.path.clone(), message)
