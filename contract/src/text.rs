@@ -1,5 +1,6 @@
 //! Text that came from outside, made safe to print.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// At most this many characters of a foreign text are shown.
@@ -8,6 +9,14 @@ const SHOWN: usize = 200;
 /// `raw` without control characters, bounded in length, so that it can stand in a log line, a
 /// terminal or an admission warning without steering any of them.
 pub fn escape(raw: &str) -> String {
+    escaped(raw).into_owned()
+}
+
+/// The same, without a copy where nothing has to be escaped, as in nearly all that is ever shown.
+pub fn escaped(raw: &str) -> Cow<'_, str> {
+    if raw.len() <= SHOWN && raw.bytes().all(|it| it == b' ' || it.is_ascii_graphic()) {
+        return Cow::Borrowed(raw);
+    }
     let mut out = String::with_capacity(raw.len().min(SHOWN));
     for (count, character) in raw.chars().enumerate() {
         if count == SHOWN {
@@ -20,7 +29,7 @@ pub fn escape(raw: &str) -> String {
             let _infallible = write!(out, "{}", character.escape_unicode());
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Control characters steer terminals; the bidirectional and invisible ones make text lie.

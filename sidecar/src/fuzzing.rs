@@ -7,7 +7,7 @@ use lasthop_contract::trusted_proxies::Trust;
 
 use crate::cli::Settings;
 use crate::config::Plan;
-use crate::forward::headers::{self, Forwarded, Origin};
+use crate::forward::headers::{self, Forwarded, Origin, Peer};
 use crate::proxy_protocol::{self, Parsed};
 
 /// Any document: a plan, or everything that is wrong with it.
@@ -35,10 +35,11 @@ pub fn headers(bytes: &[u8]) {
     let mut trailers = headers.clone();
     let ours = HeaderValue::from_static("ours");
     let identity = [(HeaderName::from_static("x-forwarded-client-cert"), ours.clone())];
+    let host = HeaderValue::from_static("shop.example");
     let origin = Origin {
-        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        peer: &Peer::new(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         trust: Trust::Untrusted,
-        host: "shop.example",
+        host: &host,
         port: None,
         identity: &identity,
         forwarded: Forwarded::Extended,

@@ -2,6 +2,7 @@
 //! and double nothing.
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use lasthop_contract::sidecar_config::Protocol;
 use tokio::time::timeout;
 
@@ -20,7 +22,6 @@ use super::meaning;
 use super::record::Meter;
 use super::refused::{self, Fate, is_idempotent};
 use crate::dial::{DialError, Http1, Lent};
-use crate::host;
 use crate::limits;
 use crate::listener::Terminator;
 use crate::telemetry::log::{Fields, Log};
@@ -150,7 +151,7 @@ pub(super) fn frame(
     parts: &mut Parts,
     incoming: &Incoming,
     terminator: &Terminator,
-    host: &str,
+    host: HeaderValue,
 ) -> Result<bool, &'static str> {
     let unwritable = "the target of the request cannot be passed on";
     let had_length = parts.headers.remove(CONTENT_LENGTH).is_some();
@@ -170,13 +171,13 @@ pub(super) fn frame(
     target.path_and_query = Some(meaning::path(&parts.uri));
     if terminator.protocol == Protocol::H2c {
         target.scheme = Some(Scheme::HTTP);
-        target.authority = Some(Authority::try_from(host).map_err(|_error| unwritable)?);
+        target.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_error| unwritable)?);
         parts.headers.remove(HOST);
         // 1xx answers do not come through HTTP/2, nobody would ever ask for the body.
         parts.headers.remove(EXPECT);
         parts.version = Version::HTTP_2;
     } else {
-        host::write(&mut parts.headers, host);
+        parts.headers.insert(HOST, host);
         if parts.version != Version::HTTP_11 {
             parts.headers.remove(EXPECT);
         }
@@ -201,23 +202,22 @@ pub(super) async fn exchange(
             }
         });
     }
-    let answer = async {
+    let answer = pin!(async {
         match terminator.protocol {
             Protocol::H2c => Box::pin(over_http2(terminator, request, meter)).await,
             Protocol::Http | Protocol::Tcp => over_http1(terminator, request, meter).await,
         }
-    };
+    });
     patient(answer, meter, limits::ANSWER).await.unwrap_or(Err(Failure::Silent))
 }
 
 /// Waits for `answer` as long as who asked sends, and `limit` after the last byte; [`None`] where
-/// nothing came.
+/// nothing came. The answer comes pinned, since a future that pins an argument has room for it twice.
 pub(super) async fn patient<F: Future>(
-    answer: F,
+    mut answer: Pin<&mut F>,
     meter: &Meter,
     limit: Duration,
 ) -> Option<F::Output> {
-    let mut answer = std::pin::pin!(answer);
     loop {
         let left = limit.saturating_sub(meter.quiet()).max(Duration::from_millis(1));
         match timeout(left, answer.as_mut()).await {
@@ -239,19 +239,36 @@ async fn over_http1(
             Lent::Used(sender) => (sender, repeatable(&request, meter)),
             Lent::New(sender) => return send_new(sender, request, terminator).await,
         };
-        match sender.try_send_request(*request).await {
+        let error = match sender.try_send_request(*request).await {
             Ok(response) => return Ok(leased(response, sender, terminator)),
-            Err(mut error) => match (error.take_message(), again) {
-                // Nothing of it was written.
-                (Some(unsent), _) => request = Box::new(unsent),
-                // The application closed as we wrote; asked once more, it does nothing twice.
-                (None, Some(again)) if died(error.error()) => {
-                    let sender = application.connect_http1().await.map_err(Failure::Dial)?;
-                    return send_new(sender, again, terminator).await;
-                }
-                (None, _) => return Err(error.into_error().into()),
-            },
+            Err(error) => Box::new(error),
+        };
+        match unanswered(*error, again)? {
+            Unanswered::Unsent(unsent) => request = unsent,
+            Unanswered::Repeatable(again) => {
+                let sender = application.connect_http1().await.map_err(Failure::Dial)?;
+                return send_new(sender, again, terminator).await;
+            }
         }
+    }
+}
+
+/// A request that was not answered, and may be sent once more.
+enum Unanswered {
+    /// Nothing of it was written.
+    Unsent(Box<Request<RequestBody>>),
+    /// The application closed as we wrote; asked once more, it does nothing twice.
+    Repeatable(Box<Request<RequestBody>>),
+}
+
+fn unanswered(
+    mut error: TrySendError<Request<RequestBody>>,
+    again: Option<Box<Request<RequestBody>>>,
+) -> Result<Unanswered, Failure> {
+    match (error.take_message(), again) {
+        (Some(unsent), _) => Ok(Unanswered::Unsent(Box::new(unsent))),
+        (None, Some(again)) if died(error.error()) => Ok(Unanswered::Repeatable(again)),
+        (None, _) => Err(error.into_error().into()),
     }
 }
 
@@ -360,7 +377,7 @@ mod tests {
     async fn a_silent_application_is_a_504() {
         let meter = Meter::new(Instant::now(), Turns::new().begin());
         let never = std::future::pending::<()>();
-        assert_eq!(patient(never, &meter, LIMIT).await, None);
+        assert_eq!(patient(pin!(never), &meter, LIMIT).await, None);
         assert_eq!(Failure::Silent.status(), StatusCode::GATEWAY_TIMEOUT);
         assert!(meter.quiet() >= LIMIT);
     }
@@ -375,6 +392,6 @@ mod tests {
             }
             "answer"
         };
-        assert_eq!(patient(upload, &meter, LIMIT).await, Some("answer"));
+        assert_eq!(patient(pin!(upload), &meter, LIMIT).await, Some("answer"));
     }
 }

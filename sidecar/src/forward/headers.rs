@@ -32,16 +32,29 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin<'a> {
     /// Who sent it.
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: &'a Peer,
     /// Whether the forwarding headers of that peer are believed.
     pub(crate) trust: Trust,
     /// The host that it is for, valid.
-    pub(crate) host: &'a str,
+    pub(crate) host: &'a HeaderValue,
     /// The port of that host, if one is named.
     pub(crate) port: Option<u16>,
     /// The identity headers of the connection.
     pub(crate) identity: &'a [(HeaderName, HeaderValue)],
     pub(crate) forwarded: Forwarded,
+}
+
+/// An address, and how it is written in every request from there: made once.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    written: HeaderValue,
+}
+
+impl Peer {
+    pub(crate) fn new(address: IpAddr) -> Self {
+        Self { address, written: extended(None, &address.to_string()) }
+    }
 }
 
 /// Where the header `Forwarded` (RFC 7239) is written.
@@ -158,8 +171,14 @@ fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap, listed: &[HeaderName]) {
-    for name in listed.iter().chain(&HOP_BY_HOP) {
+    for name in listed {
         headers.remove(name);
+    }
+    // Most heads have none, and to see that is cheaper than to look each up.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 
@@ -367,20 +386,23 @@ impl Believed {
     }
 
     fn write(self, headers: &mut HeaderMap, origin: &Origin<'_>) {
-        let peer = origin.peer;
-        headers.insert(X_FORWARDED_FOR, extended(self.way, &peer.to_string()));
+        let peer = origin.peer.address;
+        let way = match self.way {
+            Some(way) => extended(Some(way), &peer.to_string()),
+            None => origin.peer.written.clone(),
+        };
+        headers.insert(X_FORWARDED_FOR, way);
         let proto = self.proto.unwrap_or(HeaderValue::from_static("https"));
         headers.insert(X_FORWARDED_PROTO, proto);
-        let host = || HeaderValue::from_str(origin.host).ok();
-        if let Some(host) = self.host.or_else(host) {
-            headers.insert(X_FORWARDED_HOST, host);
-        }
-        let port = || HeaderValue::from(origin.port.unwrap_or(443));
+        headers.insert(X_FORWARDED_HOST, self.host.unwrap_or_else(|| origin.host.clone()));
+        let port = || origin.port.map_or(HeaderValue::from_static("443"), HeaderValue::from);
         headers.insert(X_FORWARDED_PORT, self.port.unwrap_or_else(port));
         if self.forwarded.is_some() || origin.forwarded == Forwarded::Always {
             let node = if peer.is_ipv6() { format!("\"[{peer}]\"") } else { peer.to_string() };
             let mut element = format!("for={node};proto=https");
-            let _infallible = write!(element, ";host=\"{}\"", origin.host);
+            if let Ok(host) = origin.host.to_str() {
+                let _infallible = write!(element, ";host=\"{host}\"");
+            }
             headers.insert(FORWARDED, extended(self.forwarded, &element));
         }
     }

@@ -1,6 +1,5 @@
 //! What is true of a client's connection and told with each of its requests.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -12,7 +11,7 @@ use lasthop_contract::text::hex;
 use lasthop_contract::trusted_proxies::Trust;
 use tokio_rustls::server::TlsStream;
 
-use super::headers::Forwarded;
+use super::headers::{Forwarded, Peer};
 use super::identity;
 use super::near::{Beginning, Near, Side};
 use super::record::Telling;
@@ -31,7 +30,7 @@ use crate::telemetry::refusals::Verdict;
 pub(crate) struct Hop {
     pub(crate) near: Arc<Near>,
     pub(crate) terminator: Arc<Terminator>,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: Peer,
     pub(crate) trust: Trust,
     pub(crate) sni: Option<String>,
     access: Access,
@@ -99,7 +98,7 @@ impl Hop {
             seat,
         });
         let near = Arc::new(near);
-        let peer = origin.ends.source.ip();
+        let peer = Peer::new(origin.ends.source.ip());
         let hop = Self { near, terminator, peer, trust, sni, access, told, forwarded };
         (hop, stream)
     }
@@ -116,7 +115,7 @@ impl Hop {
             (Alpn::H2, None, Protocol::Http) => &per_client.requests,
             _ => return Ok(None),
         };
-        shares.take(self.peer).map(Some).ok_or(Crowded)
+        shares.take(self.peer.address).map(Some).ok_or(Crowded)
     }
 
     /// Takes down that a request is refused; whether it has a line of its own beside that.

@@ -19,7 +19,7 @@ use super::corked::Corked;
 use super::drive::drive;
 use super::exchange::{self, Answer, Failure};
 use super::exempt::{self, Judgement};
-use super::expect::Gate;
+use super::expect::{Gate, GateKeeper};
 use super::headers::{self, Asked, Origin};
 use super::hop::Hop;
 use super::meaning;
@@ -49,10 +49,14 @@ pub(super) fn serve(
         let hop = Arc::clone(&hop);
         move |request| {
             let hop = Arc::clone(&hop);
+            let begun = begin(&hop, request);
             // hyper keeps room for it as long as the connection lives; a box is there while there is
-            // a request.
+            // a request. It is small, for it is made and filled for each.
             Box::pin(async move {
-                let mut response = answer(Arc::clone(&hop), request).await;
+                let mut response = match begun {
+                    Ok(asking) => answer(&hop, asking).await,
+                    Err(refused) => *refused,
+                };
                 if let Some(hsts) = &hop.terminator.hsts {
                     let told = response.headers_mut().entry(STRICT_TRANSPORT_SECURITY);
                     told.or_insert_with(|| hsts.clone());
@@ -101,11 +105,22 @@ pub(super) fn h2(near: &Near) -> http2::Builder<TrackedExecutor> {
     builder
 }
 
-/// Answers one request.
-async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseBody> {
+/// A request on its way to the application.
+struct Asking {
+    request: Box<Request<RequestBody>>,
+    record: Box<Record>,
+    websocket: Option<Websocket>,
+    /// Where the tunnel begins that the client asked for.
+    client: Option<OnUpgrade>,
+    /// Of a client that waits with its body.
+    keeper: Option<GateKeeper>,
+}
+
+/// Makes `request` the one that the application reads, or answers it.
+fn begin(hop: &Hop, request: Request<Incoming>) -> Result<Asking, Box<Response<ResponseBody>>> {
     let (mut parts, incoming) = request.into_parts();
     let mut record = Box::new(Record::new(&hop.near, &parts));
-    let mut asked = match prepare(&hop, &mut parts, &incoming) {
+    let mut asked = match prepare(hop, &mut parts, &incoming) {
         Ok(asked) => asked,
         Err(bad) => {
             record.telling(bad.telling);
@@ -114,7 +129,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
                 // Who writes such requests may mean something else by what follows.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            return response;
+            return Err(Box::new(response));
         }
     };
     record.hold(asked.share.take());
@@ -137,29 +152,35 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
         RequestBody::new(incoming, hop.near.protocol, gate, meter)
     };
     let request = Box::new(Request::from_parts(parts, body));
-    let meter = Arc::clone(record.meter());
-    let answered = exchange::exchange(&hop.terminator, request, &meter, keeper.clone()).await;
+    Ok(Asking { request, record, websocket, client, keeper })
+}
+
+/// Answers one request.
+async fn answer(hop: &Hop, asking: Asking) -> Response<ResponseBody> {
+    let Asking { request, record, websocket, client, keeper } = asking;
+    let answered =
+        exchange::exchange(&hop.terminator, request, record.meter(), keeper.clone()).await;
     let answer = match answered {
         Ok(answer) => answer,
-        Err(failure) => return failed(&hop, &failure, record),
+        Err(failure) => return failed(hop, &failure, record),
     };
     if let Some(keeper) = &keeper {
         keeper.answered();
     }
     match websocket::verdict(websocket.as_ref(), &answer.response) {
         Verdict::Answer => {}
-        Verdict::Nonsense => return failed(&hop, &Failure::Nonsense, record),
+        Verdict::Nonsense => return failed(hop, &Failure::Nonsense, record),
         Verdict::Tunnel => {
             return match client.zip(websocket.as_ref()) {
                 Some(asked) => upgrade::tunnel(asked, answer, record, &hop.near),
-                None => failed(&hop, &Failure::Nonsense, record),
+                None => failed(hop, &Failure::Nonsense, record),
             };
         }
     }
     let Answer { response, lease } = answer;
     // Nobody asked for another coding (RFC 9112, 7.4), and the client would not learn of it.
     if meaning::is_coded(response.headers()) {
-        return failed(&hop, &Failure::Nonsense, record);
+        return failed(hop, &Failure::Nonsense, record);
     }
     passed_on(&hop.near, response, record, |incoming, record| {
         ResponseBody::application(incoming, record, lease, keeper)
@@ -200,6 +221,8 @@ struct Bad {
     telling: Telling,
 }
 
+const NO_HOST: &str = "the request does not name one valid host";
+
 /// Makes the head of a request the one that the application reads.
 fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared, Bad> {
     let bad = |status, text| Bad { status, text, telling: Telling::Each };
@@ -230,13 +253,13 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
                 "the request does not say for which host it is",
             ));
         }
-        Said::Nonsense => {
-            return Err(bad(StatusCode::BAD_REQUEST, "the request does not name one valid host"));
-        }
+        Said::Nonsense => return Err(bad(StatusCode::BAD_REQUEST, NO_HOST)),
     };
     let port = host::parse(&host).and_then(|host| host.port);
+    let host =
+        HeaderValue::try_from(host).map_err(|_error| bad(StatusCode::BAD_REQUEST, NO_HOST))?;
     let Hop { peer, trust, told, forwarded, .. } = hop;
-    let (peer, trust, forwarded) = (*peer, *trust, *forwarded);
+    let (trust, forwarded) = (*trust, *forwarded);
     let origin = Origin { peer, trust, host: &host, port, identity: told, forwarded };
     exempt::narrow(hop, &mut parts.headers);
     let (asked, stripped) = headers::to_application(&mut parts.headers, &origin);
@@ -246,7 +269,7 @@ fn prepare(hop: &Hop, parts: &mut Parts, incoming: &Incoming) -> Result<Prepared
     if hop.near.protocol == Alpn::H2 && hop.terminator.protocol == Protocol::Http {
         headers::join_cookies(&mut parts.headers);
     }
-    let has_no_body = exchange::frame(parts, incoming, &hop.terminator, &host)
+    let has_no_body = exchange::frame(parts, incoming, &hop.terminator, host)
         .map_err(|text| bad(StatusCode::BAD_REQUEST, text))?;
     let upgraded = asked.websocket
         && hop.near.protocol == Alpn::Http1

@@ -56,8 +56,17 @@ pub(super) fn tell_length(answer: &mut response::Parts, body: &impl Body) {
     };
     match length {
         None => drop(answer.headers.remove(CONTENT_LENGTH)),
+        Some(length) if told == Some(length) && is_plain(&answer.headers) => {}
         Some(length) => drop(answer.headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
     }
+}
+
+/// Whether the length stands in one place, and as we would write it.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let (line, second) = (lines.next().unwrap_or_default(), lines.next());
+    let is_short = line.len() == 1 || line.first().is_some_and(|it| *it != b'0');
+    second.is_none() && is_short && line.iter().all(u8::is_ascii_digit)
 }
 
 /// The one length that `headers` tell, in however many places.
@@ -147,6 +156,9 @@ mod tests {
         assert_eq!(length(200, &["2"], &two), ["2"]);
         assert_eq!(length(200, &["2", "2"], &two), ["2"]);
         assert_eq!(length(200, &["1"], &two), ["2"]);
+        assert_eq!(length(200, &["02"], &two), ["2"]);
+        assert_eq!(length(200, &["2,"], &two), ["2"]);
+        assert_eq!(length(200, &["2;"], &two), ["2"]);
         assert_eq!(length(200, &[], &two), [""; 0]);
         assert_eq!(length(204, &["2"], &none), [""; 0]);
         assert_eq!(length(304, &["7"], &none), ["7"]);

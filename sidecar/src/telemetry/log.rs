@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lasthop_contract::credential::Certificate;
 use lasthop_contract::sidecar_config::LogLevel;
-use lasthop_contract::text::{escape, hex, list};
+use lasthop_contract::text::{escaped, hex, list};
 
 mod writer;
 
@@ -122,7 +122,7 @@ impl Line<'_> {
         if self.log.is_none() {
             return self;
         }
-        self.text(key, &escape(value))
+        self.text(key, &escaped(value))
     }
 
     /// Whose certificate was refused, bounded.
@@ -164,7 +164,7 @@ impl Line<'_> {
     /// A field with a duration in milliseconds.
     pub(crate) fn millis(mut self, key: &str, value: Duration) -> Self {
         if self.log.is_some() {
-            let micros = value.as_micros();
+            let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
             let _infallible =
                 write!(self.text, ",\"{key}\":{}.{:03}", micros / 1000, micros % 1000);
         }
@@ -204,7 +204,7 @@ impl Fields {
 
     /// Adds a field with text that came from outside.
     pub(crate) fn foreign(&mut self, key: &str, value: &str) {
-        push_text(&mut self.0, key, &escape(value));
+        push_text(&mut self.0, key, &escaped(value));
     }
 }
 
@@ -212,6 +212,15 @@ fn push_text(out: &mut String, key: &str, value: &str) {
     out.push_str(",\"");
     out.push_str(key);
     out.push_str("\":\"");
+    if value.bytes().all(|it| (0x20..0x7f).contains(&it) && it != b'"' && it != b'\\') {
+        out.push_str(value);
+    } else {
+        push_escaped(out, value);
+    }
+    out.push('"');
+}
+
+fn push_escaped(out: &mut String, value: &str) {
     for character in value.chars() {
         match character {
             '"' => out.push_str("\\\""),
@@ -222,7 +231,6 @@ fn push_text(out: &mut String, key: &str, value: &str) {
             plain => out.push(plain),
         }
     }
-    out.push('"');
 }
 
 #[cfg(test)]

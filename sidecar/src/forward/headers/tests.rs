@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use super::*;
 
 fn map(lines: &[(&str, &str)]) -> HeaderMap {
@@ -9,10 +11,12 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
+static HOST_VALUE: HeaderValue = HeaderValue::from_static("app.example.com");
+static PEER: LazyLock<Peer> = LazyLock::new(|| Peer::new("192.0.2.7".parse().unwrap()));
+
 fn origin(trust: Trust) -> Origin<'static> {
-    let peer = "192.0.2.7".parse().unwrap();
-    let forwarded = Forwarded::Extended;
-    Origin { peer, trust, host: "app.example.com", port: None, identity: &[], forwarded }
+    let (peer, host) = (&*PEER, &HOST_VALUE);
+    Origin { peer, trust, host, port: None, identity: &[], forwarded: Forwarded::Extended }
 }
 
 fn value<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
@@ -353,8 +357,8 @@ fn an_ipv6_peer_is_quoted_in_forwarded() {
         ("X-Forwarded-Proto", "http"),
         ("X-Forwarded-Proto", "https"),
     ]);
-    let peer = "2001:db8::7".parse().unwrap();
-    let _asked = to_application(&mut headers, &Origin { peer, ..origin(Trust::Trusted) });
+    let peer = Peer::new("2001:db8::7".parse().unwrap());
+    let _asked = to_application(&mut headers, &Origin { peer: &peer, ..origin(Trust::Trusted) });
     assert!(value(&headers, "forwarded").contains("for=\"[2001:db8::7]\""));
     assert_eq!(value(&headers, "x-forwarded-for"), "2001:db8::7");
     assert_eq!(value(&headers, "x-forwarded-proto"), "https");

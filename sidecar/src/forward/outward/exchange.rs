@@ -1,5 +1,6 @@
 //! One request to the next tier and one answer back, with the retries that lose and double nothing.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
@@ -33,7 +34,8 @@ pub(super) async fn exchange(
         });
     }
     let sending = Sending { originator, teller, target, meter, gate };
-    let answer = patient(sending.send(request), meter, limits::ANSWER).await;
+    let sent = pin!(sending.send(request));
+    let answer = patient(sent, meter, limits::ANSWER).await;
     answer.unwrap_or_else(|| {
         teller.tell(&Failure::Silent, None);
         Err(Failure::Silent)
