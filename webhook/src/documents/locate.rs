@@ -41,16 +41,12 @@ enum Shape {
 ///
 /// The text is read once for all of them: a List of a whole cluster has as many findings as items.
 pub(super) fn spans(text: &str, paths: &[FieldPath]) -> Spans {
-    match spans_of(text, paths) {
-        Ok(spans) => spans,
-        Err(spans) => match indented(text) {
-            Some(to) => {
-                let (Ok(spans) | Err(spans)) = spans_of(&to.text, paths);
-                spans.into_iter().map(|span| Some(to.place_before(span?))).collect()
-            }
-            None => spans,
-        },
+    if let Ok(spans) = spans_of(text, paths) {
+        return spans;
     }
+    let to = indented(text);
+    let (Ok(spans) | Err(spans)) = spans_of(&to.text, paths);
+    spans.into_iter().map(|span| Some(to.before(&span?))).collect()
 }
 
 /// [`spans`]; an error where the text ends for the parser before all of them are found.

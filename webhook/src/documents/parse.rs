@@ -114,10 +114,7 @@ fn json(chunk: &str) -> Option<Vec<(Range<usize>, Value)>> {
 
 /// Where further lines of a quoted scalar begin too far to the left, they are read as kubectl reads them.
 fn yaml_or_indented(chunk: &str) -> Parsed {
-    match yaml(chunk) {
-        Err(failure) => indented(chunk).map_or(Err(failure), |to| yaml(&to.text)),
-        parsed => parsed,
-    }
+    yaml(chunk).or_else(|failure| yaml(&indented(chunk).text).map_err(|_again| failure))
 }
 
 /// A document in which a key is written twice is read as kubectl and Helm read it: the last one counts. Others refuse
