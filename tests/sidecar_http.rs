@@ -3,6 +3,7 @@
 mod sidecar_http {
     mod again;
     mod application;
+    mod early;
     mod other;
     mod refused;
     mod scene;

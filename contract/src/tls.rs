@@ -36,7 +36,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// was `chosen` for it.
 pub fn alpn(protocol: Protocol, chosen: &[AlpnName]) -> Vec<Vec<u8>> {
     match protocol {
-        Protocol::Http | Protocol::H2c => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Protocol::Http | Protocol::H2c => {
+            // Who would speak HTTP/1.0 alone says so (`curl --http1.0`), and is understood.
+            [b"h2".as_slice(), b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec()
+        }
         Protocol::Tcp => chosen.iter().map(|name| name.as_bytes().to_vec()).collect(),
     }
 }

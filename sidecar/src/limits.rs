@@ -178,6 +178,13 @@ pub(crate) const STRANGERS: usize = 64;
 /// Bytes that are thrown away in that time.
 pub(crate) const LINGER_BYTES: usize = 64 * 1024;
 
+/// How long the rest of a request is read and thrown away that was answered before its end, as an
+/// upload that is too large is. Clients that send all before they read get their answer only so.
+pub(crate) const LINGER_UPLOAD: Duration = Duration::from_secs(5);
+
+/// HTTP/2: the same for a stream, whose client has time to see the answer.
+pub(crate) const LINGER_STREAM: Duration = Duration::from_secs(1);
+
 /// How often Secrets are looked at.
 pub(crate) const RELOAD: Duration = Duration::from_secs(1);
 

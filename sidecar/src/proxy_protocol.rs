@@ -89,6 +89,8 @@ pub(crate) enum Malformed {
     Long,
     /// TLVs that do not end where the header ends.
     Tlv,
+    /// A checksum that is not the header's.
+    Checksum,
 }
 
 impl fmt::Display for Malformed {
@@ -102,6 +104,7 @@ impl fmt::Display for Malformed {
             Self::Short => "the PROXY header is shorter than its addresses",
             Self::Long => "the PROXY header is longer than 4096 bytes",
             Self::Tlv => "the TLVs of the PROXY header do not end where it ends",
+            Self::Checksum => "the checksum in the PROXY header is not that of its bytes",
         })
     }
 }
@@ -192,7 +195,12 @@ fn parse_v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
         (Command::Proxy, _) => return Err(Malformed::Family),
     };
     let (addresses, tlvs) = rest.split_at_checked(addresses).ok_or(Malformed::Short)?;
-    check_tlvs(tlvs)?;
+    check_tlvs(tlvs, |at| {
+        let (before, checksum) = bytes.get(..length)?.split_at_checked(length - tlvs.len() + at)?;
+        let (checksum, after) = checksum.split_first_chunk::<4>()?;
+        let sum = crc32c([before, &[0; 4], after].into_iter().flatten().copied());
+        (u32::from_be_bytes(*checksum) == sum).then_some(())
+    })?;
     Ok(Parsed::Whole(read_addresses(addresses).map_or(Said::Somebody, Said::Client), length))
 }
 
@@ -241,13 +249,31 @@ impl Ends {
     }
 }
 
-fn check_tlvs(mut bytes: &[u8]) -> Result<(), Malformed> {
-    while let Some((head, rest)) = bytes.split_first_chunk::<3>() {
-        let [_kind, high, low] = *head;
+/// The TLV that holds a checksum of the whole header (2.2.3).
+const CRC32C: u8 = 3;
+
+/// Whether `bytes` are TLVs; `sums_up` says whether the checksum is right that begins so many bytes on.
+fn check_tlvs(bytes: &[u8], sums_up: impl Fn(usize) -> Option<()>) -> Result<(), Malformed> {
+    let mut left = bytes;
+    while let Some((head, rest)) = left.split_first_chunk::<3>() {
+        let [kind, high, low] = *head;
         let length = usize::from(u16::from_be_bytes([high, low]));
-        bytes = rest.get(length..).ok_or(Malformed::Tlv)?;
+        left = rest.get(length..).ok_or(Malformed::Tlv)?;
+        if kind == CRC32C {
+            let checked = if length == 4 { sums_up(bytes.len() - rest.len()) } else { None };
+            checked.ok_or(Malformed::Checksum)?;
+        }
     }
-    if bytes.is_empty() { Ok(()) } else { Err(Malformed::Tlv) }
+    if left.is_empty() { Ok(()) } else { Err(Malformed::Tlv) }
+}
+
+/// CRC-32C (RFC 3720, B.4), bit by bit: headers are short, and few have a checksum.
+fn crc32c(bytes: impl IntoIterator<Item = u8>) -> u32 {
+    !bytes.into_iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+            if sum & 1 == 1 { (sum >> 1) ^ 0x82f6_3b78 } else { sum >> 1 }
+        })
+    })
 }
 
 #[cfg(test)]

@@ -8,14 +8,18 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::expect::{Abandoned, Gate, GateKeeper};
 use super::headers::{clean_answer_trailers, clean_trailers};
+use super::near::Near;
 use super::record::{Meter, Record};
 use crate::admit::Alpn;
 use crate::dial::{Home, Http1};
+use crate::limits;
 
 /// A request's body on its way to the application.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(crate) struct RequestBody {
     gate: Option<Gate>,
     meter: Arc<Meter>,
     pace: Pace,
+    /// Where the rest of it is read that nobody wants, with HTTP/2.
+    rest: Option<TaskTracker>,
 }
 
 /// What it means that a client does not send.
@@ -48,17 +54,34 @@ impl Pace {
 impl RequestBody {
     pub(super) fn new(
         incoming: Incoming,
-        protocol: Alpn,
+        near: &Near,
         gate: Option<Gate>,
         meter: Arc<Meter>,
     ) -> Self {
-        let pace = Pace::of(protocol, &incoming);
-        Self { incoming: Some(incoming), gate, meter, pace }
+        let pace = Pace::of(near.protocol, &incoming);
+        let rest = (near.protocol == Alpn::H2).then(|| near.tracker().clone());
+        Self { incoming: Some(incoming), gate, meter, pace, rest }
     }
 
     /// The body of a request that has none.
     pub(crate) fn none(meter: Arc<Meter>) -> Self {
-        Self { incoming: None, gate: None, meter, pace: Pace::Free }
+        Self { incoming: None, gate: None, meter, pace: Pace::Free, rest: None }
+    }
+}
+
+/// An answer may come before the end of the body, and then nobody reads on. To end the stream at once is
+/// allowed (RFC 9113, 8.1), and clients that are still sending take it for a failure and lose the answer; so
+/// it is read for a while, as [`Watched`](super::watched::Watched) does with HTTP/1.1.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some((rest, mut incoming)) = self.rest.take().zip(self.incoming.take()) else { return };
+        if incoming.is_end_stream() {
+            return;
+        }
+        rest.spawn(async move {
+            let read = async { while let Some(Ok(_frame)) = incoming.frame().await {} };
+            let _enough = timeout(limits::LINGER_STREAM, read).await;
+        });
     }
 }
 
@@ -96,18 +119,27 @@ impl Body for RequestBody {
                 Err(Abandoned) => return Poll::Ready(Some(Err(BodyError::Abandoned))),
             }
         }
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
-            if self.pace == Pace::Owed {
-                self.meter.turn.body_awaited();
+        let Self { incoming, meter, pace, .. } = &mut *self;
+        let Some(incoming) = incoming else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+            if *pace == Pace::Owed {
+                meter.turn.body_awaited();
             }
             return Poll::Pending;
         };
-        self.meter.turn.body_came();
+        meter.turn.body_came();
+        let is_over = match &frame {
+            Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
+            Some(Err(_broken)) => false,
+            None => true,
+        };
+        if is_over {
+            meter.turn.body_over();
+        }
         Poll::Ready(frame.map(|frame| match frame {
             Ok(frame) => {
                 if let Some(data) = frame.data_ref() {
-                    self.meter.receive(data.remaining());
+                    meter.receive(data.remaining());
                 }
                 Ok(cleaned(frame, clean_trailers))
             }
@@ -198,6 +230,7 @@ impl ResponseBody {
 
     /// What we answer ourselves.
     pub(super) fn own(text: String, mut record: Box<Record>) -> Self {
+        let text = if record.is_of_head() { String::new() } else { text };
         record.meter().send(text.len());
         record.complete();
         // It is the last that the client gets, and there is nobody else to wait for.

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderValue, STRICT_TRANSPORT_SECURITY,
+};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -119,11 +121,12 @@ struct Asking {
 /// Makes `request` the one that the application reads, or answers it.
 fn begin(hop: &Hop, request: Request<Incoming>) -> Result<Asking, Box<Response<ResponseBody>>> {
     let (mut parts, incoming) = request.into_parts();
-    let mut record = Box::new(Record::new(&hop.near, &parts));
+    let mut record = Box::new(Record::new(&hop.near, &parts, &incoming));
     let mut asked = match prepare(hop, &mut parts, &incoming) {
         Ok(asked) => asked,
         Err(bad) => {
             record.telling(bad.telling);
+            drop(RequestBody::new(incoming, &hop.near, None, Arc::clone(record.meter())));
             let mut response = own(bad.status, bad.text, record);
             if hop.near.protocol == Alpn::Http1 {
                 // Who writes such requests may mean something else by what follows.
@@ -149,7 +152,7 @@ fn begin(hop: &Hop, request: Request<Incoming>) -> Result<Asking, Box<Response<R
     let body = if asked.has_no_body {
         RequestBody::none(meter)
     } else {
-        RequestBody::new(incoming, hop.near.protocol, gate, meter)
+        RequestBody::new(incoming, &hop.near, gate, meter)
     };
     let request = Box::new(Request::from_parts(parts, body));
     Ok(Asking { request, record, websocket, client, keeper })
@@ -338,10 +341,12 @@ pub(super) fn own(
 ) -> Response<ResponseBody> {
     record.answered(status);
     let text = format!("{} {}: {text}\n", status.as_str(), status.canonical_reason().unwrap_or(""));
+    let length = HeaderValue::from(text.len());
     let mut response = Response::new(ResponseBody::own(text, record));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    // To HEAD, too, which gets no more than this.
+    headers.insert(CONTENT_LENGTH, length);
     response
 }

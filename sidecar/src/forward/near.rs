@@ -242,6 +242,11 @@ impl Near {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether the client may be sending what nobody reads any more: the rest of a body, or of a head.
+    pub(super) fn has_unread(&self) -> bool {
+        self.turns.has_unread_body() || self.head_began.load(Ordering::Acquire) != 0
+    }
+
     /// Whether no request is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.active.load(Ordering::Acquire) == 0

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
+use http_body::Body;
 use tokio::time::Instant;
 
 use super::near::Near;
@@ -90,9 +91,13 @@ impl Meter {
 const CLIENT_WENT_AWAY: u64 = 499;
 
 impl Record {
-    pub(super) fn new(near: &Arc<Near>, parts: &Parts) -> Self {
+    pub(super) fn new(near: &Arc<Near>, parts: &Parts, incoming: &impl Body) -> Self {
         near.begin();
         let start = Instant::now();
+        let turn = near.turn();
+        if !incoming.is_end_stream() {
+            turn.body_begins();
+        }
         Self {
             near: Arc::clone(near),
             start,
@@ -101,7 +106,7 @@ impl Record {
             path: parts.uri.path().to_owned(),
             version: parts.version,
             answer: None,
-            meter: Arc::new(Meter::new(start, near.turn())),
+            meter: Arc::new(Meter::new(start, turn)),
             error: None,
             outcome: Outcome::CutShort,
             telling: Telling::Each,
@@ -121,6 +126,11 @@ impl Record {
 
     pub(super) fn meter(&self) -> &Arc<Meter> {
         &self.meter
+    }
+
+    /// Whether it is answered by a head alone (RFC 9110, 9.3.2).
+    pub(super) fn is_of_head(&self) -> bool {
+        self.method == Method::HEAD
     }
 
     /// The head of the answer.

@@ -6,7 +6,7 @@
 //! for as long as it likes while it reads others; and an application may take all the time it wants.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The turns of a connection.
@@ -17,6 +17,8 @@ pub(crate) struct Turns {
     clients: AtomicU32,
     /// When it last became the client's turn in one, in milliseconds after birth.
     since: AtomicU64,
+    /// Whether a body began that did not come to its end. It is for HTTP/1.1, where there is one at a time.
+    unread: AtomicBool,
 }
 
 /// The turn of one request.
@@ -38,7 +40,12 @@ const OVER: u8 = 8;
 impl Turns {
     pub(super) fn new() -> Arc<Self> {
         let (clients, since) = (AtomicU32::new(0), AtomicU64::new(0));
-        Arc::new(Self { born: Instant::now(), clients, since })
+        Arc::new(Self { born: Instant::now(), clients, since, unread: AtomicBool::new(false) })
+    }
+
+    /// Whether the client may still be sending a body that nobody reads.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.unread.load(Ordering::Acquire)
     }
 
     /// The turn of a new request: the application's.
@@ -65,6 +72,16 @@ impl Turn {
     /// More of the body came, or its end.
     pub(super) fn body_came(&self) {
         self.change(0, BODY_AWAITED);
+    }
+
+    /// There is a body to come.
+    pub(super) fn body_begins(&self) {
+        self.of.unread.store(true, Ordering::Release);
+    }
+
+    /// All of the body came.
+    pub(super) fn body_over(&self) {
+        self.of.unread.store(false, Ordering::Release);
     }
 
     /// The head of the answer is on its way to the client.

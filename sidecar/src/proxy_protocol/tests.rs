@@ -148,6 +148,34 @@ fn what_is_not_quite_a_header_of_version_2_is_refused() {
     assert_eq!(parse(&v2(0x21, 0x11, &[0; MOST_V2])[..FIXED_V2]), Err(Malformed::Long));
 }
 
+/// A header with a checksum, between other TLVs, as the balancers of AWS send it.
+fn summed(sum: u32) -> Vec<u8> {
+    let tlvs = [&[0xea, 0, 1, 7, 3, 0, 4][..], &sum.to_be_bytes(), &[4, 0, 2, 0, 0]].concat();
+    v2(0x21, 0x11, &[&V4[..], &tlvs].concat())
+}
+
+#[test]
+fn a_checksum_is_that_of_the_header() {
+    // RFC 3720, B.4.
+    assert_eq!(crc32c([0; 32]), 0x8a91_36aa);
+    assert_eq!(crc32c([0xff; 32]), 0x62a8_ab43);
+    let sum = crc32c(summed(0));
+    let header = summed(sum);
+    let said = client("192.0.2.7:56789", "198.51.100.9:443");
+    assert_eq!(parse(&header), Ok(whole(said, header.len())));
+    assert_eq!(parse(&[&header[..], b"\x16\x03\x01"].concat()), Ok(whole(said, header.len())));
+    for flipped in 16..header.len() {
+        let mut header = header.clone();
+        header[flipped] ^= 0x10;
+        // Of the TLVs' own kinds and lengths, some are found wrong before.
+        let verdict = parse(&header);
+        let is_kind_of_sum = flipped == 16 + V4.len() + 4;
+        assert!(verdict.is_err() || is_kind_of_sum, "{flipped}: {verdict:?}");
+    }
+    let short = v2(0x21, 0x11, &[&V4[..], &[3, 0, 3, 0, 0, 0]].concat());
+    assert_eq!(parse(&short), Err(Malformed::Checksum));
+}
+
 proptest! {
     #[test]
     fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

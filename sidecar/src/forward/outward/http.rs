@@ -70,11 +70,14 @@ pub(super) fn serve(
 /// Answers one request.
 async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseBody> {
     let (mut parts, incoming) = request.into_parts();
-    let record = Box::new(Record::new(&hop.near, &parts));
+    let record = Box::new(Record::new(&hop.near, &parts, &incoming));
     let authority = hop.originator.upstream.authority();
     let target = match Target::take(&mut parts, &incoming, hop.near.protocol, authority) {
         Ok(target) => target,
-        Err(bad) => return refused(&hop, bad, record),
+        Err(bad) => {
+            drop(RequestBody::new(incoming, &hop.near, None, Arc::clone(record.meter())));
+            return refused(&hop, bad, record);
+        }
     };
     let application = target.websocket().and_then(|_| parts.extensions.remove::<OnUpgrade>());
     parts.extensions.clear();
@@ -88,7 +91,7 @@ async fn answer(hop: Arc<Hop>, request: Request<Incoming>) -> Response<ResponseB
     let body = if target.has_no_body {
         RequestBody::none(Arc::clone(&meter))
     } else {
-        RequestBody::new(incoming, hop.near.protocol, gate, Arc::clone(&meter))
+        RequestBody::new(incoming, &hop.near, gate, Arc::clone(&meter))
     };
     let request = Request::from_parts(parts, body);
     let teller = hop.originator.teller(&hop.near.process);
