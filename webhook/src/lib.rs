@@ -27,4 +27,5 @@ pub mod serve;
 pub mod sidecar_log;
 mod spread;
 pub mod surroundings;
+pub mod symptom;
 pub mod telemetry;

@@ -6,6 +6,7 @@ use crate::check::{Operation, Scene};
 use crate::finding::{Finding, Severity};
 use crate::object::Object;
 use crate::path::FieldPath;
+use crate::symptom::Symptom;
 
 mod annotation_secret_name;
 pub(crate) mod bad_override;
@@ -73,8 +74,10 @@ pub struct Rule {
     pub name: &'static str,
     /// What it finds, in a phrase.
     pub summary: &'static str,
-    /// Why that breaks, with the symptom that a user sees.
+    /// Why that breaks.
     pub why: &'static str,
+    /// What a user sees of it, the most telling first.
+    pub symptoms: &'static [Symptom],
     /// YAML that gets the finding.
     pub example: &'static str,
     /// What to write instead, or to do.

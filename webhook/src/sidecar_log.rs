@@ -3,6 +3,8 @@
 
 use lasthop_contract::problem::Code;
 
+use crate::symptom::{At, Symptom};
+
 mod upstream;
 
 /// What the sidecar logs under a code.
@@ -17,6 +19,8 @@ pub struct Logged {
     pub what: &'static str,
     /// Why.
     pub why: &'static str,
+    /// What is seen of it elsewhere.
+    pub symptoms: &'static [Symptom],
     /// What to do.
     pub cure: &'static str,
 }
@@ -40,6 +44,14 @@ static CLIENTS: &[Logged] = &[
         what: "the client presented no certificate",
         why: "`lasthop.dev/client-auth` is `required`, as it is by default where a client CA is named. A balancer \
               without client certificate, a probe or a browser is refused in the handshake.",
+        symptoms: &[
+            At::Curl.shows("\"tlsv13 alert certificate required\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"tlsv13 alert \
+                 certificate required\"",
+            ),
+            At::Browsers.shows("`ERR_BAD_SSL_CLIENT_AUTH_CERT`"),
+        ],
         cure: "Give the client a certificate (for ingress-nginx `proxy-ssl-secret`, for curl `--cert` and `--key`); for \
                health checks without one, name their paths in `lasthop.dev/client-auth-exempt-paths`.",
     },
@@ -49,6 +61,13 @@ static CLIENTS: &[Logged] = &[
         what: "the client's certificate cannot be read",
         why: "It is no X.509 version 3 certificate. Old scripts make version 1 with `openssl x509 -req` without \
               extensions.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert bad certificate\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"sslv3 alert \
+                 bad certificate\"",
+            ),
+        ],
         cure: "Issue it anew as version 3, with a subject alternative name.",
     },
     Logged {
@@ -57,6 +76,13 @@ static CLIENTS: &[Logged] = &[
         what: "no trusted CA vouches for the client",
         why: "Its chain does not lead to a CA in `lasthop.dev/client-ca-secret`: another CA issued it, the CA was \
               renewed, or the client leaves its intermediate certificates out.",
+        symptoms: &[
+            At::Curl.shows("\"tlsv1 alert unknown ca\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"tlsv1 alert \
+                 unknown ca\"",
+            ),
+        ],
         cure: "Compare `issuer` of the log line with the CAs in the Secret. Add the CA that is missing there, or have the \
                client send its whole chain.",
     },
@@ -65,6 +91,13 @@ static CLIENTS: &[Logged] = &[
         reason: "expired",
         what: "the client's certificate expired",
         why: "It, or a certificate of its chain, is past its time.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert certificate expired\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"sslv3 alert \
+                 certificate expired\"",
+            ),
+        ],
         cure: "Renew it, and see that the client reads the new one: many do so only when they are started again.",
     },
     Logged {
@@ -72,6 +105,13 @@ static CLIENTS: &[Logged] = &[
         reason: "not_yet_valid",
         what: "the client's certificate is not valid yet",
         why: "Its time begins later than now: it was made in advance, or a clock is wrong.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert certificate expired\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"sslv3 alert \
+                 certificate expired\"",
+            ),
+        ],
         cure: "Wait, or set the clocks of the node and of the machine that issues certificates.",
     },
     Logged {
@@ -80,6 +120,13 @@ static CLIENTS: &[Logged] = &[
         what: "the client's certificate is for another purpose",
         why: "Its extended key usage is not what `lasthop.dev/client-eku` takes. Certificates of public CAs are for \
               servers only.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert unsupported certificate\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"sslv3 alert \
+                 unsupported certificate\"",
+            ),
+        ],
         cure: "Issue one for client authentication, or name the clients in `lasthop.dev/allowed-clients`, whereupon \
                `lasthop.dev/client-eku: either` takes both.",
     },
@@ -88,6 +135,13 @@ static CLIENTS: &[Logged] = &[
         reason: "ca_as_client",
         what: "the client presented a CA certificate",
         why: "A certificate that may issue others identifies no client.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert unsupported certificate\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"sslv3 alert \
+                 unsupported certificate\"",
+            ),
+        ],
         cure: "Issue a certificate of its own for the client, without `CA:TRUE`.",
     },
     Logged {
@@ -95,6 +149,13 @@ static CLIENTS: &[Logged] = &[
         reason: "revoked",
         what: "the client's certificate was revoked",
         why: "A list in `lasthop.dev/client-crl-secret` names it.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert certificate revoked\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"sslv3 alert \
+                 certificate revoked\"",
+            ),
+        ],
         cure: "Issue another one to the client, if it is still to come in.",
     },
     Logged {
@@ -104,6 +165,13 @@ static CLIENTS: &[Logged] = &[
         why: "The lists in `lasthop.dev/client-crl-secret` are past their time while `lasthop.dev/client-crl-expired` is \
               `refuse`, or none is of the client's CA, or of an intermediate's, while \
               `lasthop.dev/client-crl-unknown` is `refuse`.",
+        symptoms: &[
+            At::Curl.shows("\"tlsv1 alert unknown ca\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"tlsv1 alert \
+                 unknown ca\"",
+            ),
+        ],
         cure: "Put a current list of every CA on the client's path into the Secret; with `lasthop.dev/client-crl-depth: \
                leaf` that of the CA that issued the client's certificate is enough.",
     },
@@ -113,6 +181,13 @@ static CLIENTS: &[Logged] = &[
         what: "the client's chain is not valid",
         why: "A signature is wrong, a CA may not issue such a certificate (name constraints, path length), or the key is \
               of a kind that TLS has given up. `detail` of the log line says which.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert bad certificate\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"sslv3 alert \
+                 bad certificate\"",
+            ),
+        ],
         cure: "Issue the certificate anew; `openssl verify -CAfile ca.crt client.crt` shows whether it is better.",
     },
     Logged {
@@ -121,6 +196,13 @@ static CLIENTS: &[Logged] = &[
         what: "the client's chain is good, but nobody allowed this client",
         why: "None of its names matches `lasthop.dev/allowed-clients`. This is what keeps out the other holders of \
               certificates of the same CA.",
+        symptoms: &[
+            At::Curl.shows("\"tlsv1 alert access denied\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"tlsv1 alert \
+                 access denied\"",
+            ),
+        ],
         cure: "If it is to come in, add one of the names in `sans` of the log line: `dns:client.example.com`.",
     },
     Logged {
@@ -129,6 +211,13 @@ static CLIENTS: &[Logged] = &[
         what: "the key of the client's certificate is not for signing",
         why: "The certificate has the extension key usage, and digitalSignature is not in it (RFC 5280, 4.2.1.3). A client proves \
               by a signature that the certificate is its own.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert unsupported certificate\""),
+            At::IngressNginx.shows(
+                "502, \"SSL_do_handshake() failed\" or \"SSL_read() failed\" with \"sslv3 alert \
+                 unsupported certificate\"",
+            ),
+        ],
         cure: "Issue it with `keyUsage = digitalSignature`, or without the extension.",
     },
     Logged {
@@ -137,6 +226,11 @@ static CLIENTS: &[Logged] = &[
         what: "a client without a certificate asked for something that needs one",
         why: "With `lasthop.dev/client-auth-exempt-paths` the handshake does not insist on a certificate, so this client got \
               as far as a request. It is not a plain GET or HEAD of one of these paths, and was answered 403.",
+        symptoms: &[
+            At::Clients.shows("the status 403"),
+            At::AwsAlb
+                .shows("a target is unhealthy, \"Health checks failed with these codes: [403]\""),
+        ],
         cure: "If a health checker asks so, write its path exactly as in `path` of the log line. Any other client needs a \
                certificate.",
     },
@@ -150,6 +244,7 @@ static HANDSHAKES: &[Logged] = &[
         what: "the client did not finish its handshake in time",
         why: "It connected and then was too slow or silent: a port scanner, a TCP client that waits for the server to \
               speak first, or a network that loses packets.",
+        symptoms: &[At::Clients.shows("the connection is closed after 10 s without an answer")],
         cure: "Speak TLS to this port, at once.",
     },
     Logged {
@@ -157,6 +252,15 @@ static HANDSHAKES: &[Logged] = &[
         reason: "not_tls",
         what: "the client spoke something else on the TLS port",
         why: "A balancer or a probe without TLS calls it. `detail` of the log line says what it looks like.",
+        symptoms: &[
+            At::Curl.shows("\"Empty reply from server\""),
+            At::IngressNginx.shows(
+                "502, \"upstream prematurely closed connection while reading response header \
+                 from upstream\"",
+            ),
+            At::Kubernetes
+                .shows("event `Unhealthy` with \"EOF\", where a probe has `scheme: HTTP`"),
+        ],
         cure: "Switch TLS on where it calls: `nginx.ingress.kubernetes.io/backend-protocol: HTTPS`, or `scheme: HTTPS` of \
                a probe. For browsers there is `lasthop.dev/redirect-port`.",
     },
@@ -165,6 +269,9 @@ static HANDSHAKES: &[Logged] = &[
         reason: "no_common_version",
         what: "the client speaks neither TLS 1.2 nor TLS 1.3",
         why: "Older versions are broken and not served.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert handshake failure\" or \"tlsv1 alert protocol version\"")
+        ],
         cure: "Update the client, or switch TLS 1.2 on in it.",
     },
     Logged {
@@ -173,6 +280,10 @@ static HANDSHAKES: &[Logged] = &[
         what: "client and sidecar have no cipher suite, group or signature in common",
         why: "The client's list is too short or too old: without ECDHE and AES-GCM or ChaCha20, or RSA only where the \
               certificate is for an ECDSA key.",
+        symptoms: &[
+            At::Curl.shows("\"sslv3 alert handshake failure\""),
+            At::Browsers.shows("`ERR_SSL_VERSION_OR_CIPHER_MISMATCH`"),
+        ],
         cure: "Lengthen the client's list (`proxy-ssl-ciphers` of ingress-nginx), or serve a certificate of the other kind \
                of key.",
     },
@@ -181,6 +292,7 @@ static HANDSHAKES: &[Logged] = &[
         reason: "no_common_protocol",
         what: "the client offers by ALPN no protocol of the listener",
         why: "It asks for another application protocol (ALPN), so it is no HTTP client.",
+        symptoms: &[At::OpenSsl.shows("\"tlsv1 alert no application protocol\"")],
         cure: "For other protocols than HTTP write `lasthop.dev/protocol: tcp`.",
     },
     Logged {
@@ -189,6 +301,17 @@ static HANDSHAKES: &[Logged] = &[
         what: "the client gave up",
         why: "It sent an alert. `unknown_ca` and `bad_certificate` mean that it does not trust the certificate in \
               `lasthop.dev/tls-secret`; `certificate_expired` that it is too old.",
+        symptoms: &[
+            At::Curl.shows(
+                "\"unable to get local issuer certificate\", \"no alternative certificate \
+                 subject name matches target host name\" or \"certificate has expired\"",
+            ),
+            At::IngressNginx.shows(
+                "502, \"upstream SSL certificate verify error\" or \"upstream SSL certificate \
+                 does not match\"",
+            ),
+            At::Traefik.shows("500, \"x509: certificate signed by unknown authority\""),
+        ],
         cure: "Give the client the CA that issued the certificate (`proxy-ssl-secret` with `ca.crt`), and let it ask for a \
                name that the certificate has (`proxy-ssl-name`).",
     },
@@ -198,6 +321,9 @@ static HANDSHAKES: &[Logged] = &[
         what: "the client did not prove that it holds the key of its certificate",
         why: "The signature in its handshake is wrong: it has the key of another certificate, or only a copy of \
               the certificate.",
+        symptoms: &[
+            At::Clients.shows("an alert in the handshake, curl \"tlsv1 alert decrypt error\"")
+        ],
         cure: "Give it certificate and key that belong together.",
     },
     Logged {
@@ -206,6 +332,7 @@ static HANDSHAKES: &[Logged] = &[
         what: "the client closed the connection during the handshake",
         why: "It went without a word: it was stopped, ran into a timeout of its own, or is a client that refuses \
               certificates without an alert.",
+        symptoms: &[At::Clients.shows("nothing but their own timeout or refusal")],
         cure: "Look into the client's log at this time.",
     },
     Logged {
@@ -214,6 +341,7 @@ static HANDSHAKES: &[Logged] = &[
         what: "the client's handshake cannot be read",
         why: "It began as TLS and went on as something else: a broken client, a scanner, or a box in between that changes \
               what passes.",
+        symptoms: &[At::Clients.shows("an alert in the handshake, or a connection that is closed")],
         cure: "Call with `openssl s_client -connect` from the same place: if that works, it is the client.",
     },
     Logged {
@@ -221,6 +349,9 @@ static HANDSHAKES: &[Logged] = &[
         reason: "too_many_connections",
         what: "as many connections are open as there may be",
         why: "The limit of `--max-connections` keeps the sidecar within its memory.",
+        symptoms: &[At::Curl.shows(
+            "\"SSL_ERROR_SYSCALL\" or \"Connection reset by peer\", before anything was said",
+        )],
         cure: "Find out who keeps so many connections open, or run more replicas.",
     },
     Logged {
@@ -229,6 +360,7 @@ static HANDSHAKES: &[Logged] = &[
         what: "somebody connected past the proxy that sends PROXY headers",
         why: "With `lasthop.dev/proxy-protocol: accept` every connection begins with such a header, and only the address \
               ranges in `lasthop.dev/trusted-proxies` are believed one. This peer is in none of them.",
+        symptoms: &[At::Curl.shows("\"Connection reset by peer\", before anything was said")],
         cure: "If it is the proxy, add its address or range: `10.0.0.0/16`. A certificate cannot stand for it, since the \
                header comes before TLS.",
     },
@@ -238,6 +370,10 @@ static HANDSHAKES: &[Logged] = &[
         what: "a trusted proxy sent no PROXY header, or a wrong one",
         why: "With `lasthop.dev/proxy-protocol: accept` a trusted proxy must send one, of version 1 or 2, before TLS. \
               `detail` of the log line says what came instead.",
+        symptoms: &[
+            At::Curl.shows("\"Recv failure: Connection reset by peer\""),
+            At::IngressNginx.shows("502, \"Connection reset by peer\""),
+        ],
         cure: "Switch it on at the proxy (`proxy_protocol` of nginx, target group attribute `proxy_protocol_v2` of AWS), or \
                leave the annotation out.",
     },
@@ -247,6 +383,9 @@ static HANDSHAKES: &[Logged] = &[
         what: "a client has as many connections as it may",
         why: "The limit of `--max-connections-per-client` keeps one address from taking the room of all. Behind a balancer all \
               clients have its address.",
+        symptoms: &[At::Clients.shows(
+            "the connection is closed before the handshake, or 503 for a request over HTTP/2",
+        )],
         cure: "Raise the limit if it is a balancer's address, or have the balancer send the clients' with PROXY headers.",
     },
     Logged {
@@ -255,6 +394,7 @@ static HANDSHAKES: &[Logged] = &[
         what: "a client's handshake is large, and others like it take all the room for such",
         why: "A handshake takes a few KiB; 16 KiB are kept for each, and 8 MiB for what is more of all of them together. Who \
               has no certificate could otherwise fill the memory with beginnings of handshakes.",
+        symptoms: &[At::Clients.shows("the connection is closed during the handshake")],
         cure: "Look for who sends so many and does not go on; a client with so large a chain of certificates should \
                present fewer of them.",
     },
@@ -309,7 +449,7 @@ mod tests {
         let files = sources(&root.join("sidecar/src")).into_iter();
         let files = files.chain(refusals(&root));
         let text: String = files.map(|file| fs::read_to_string(file).unwrap()).collect();
-        for Logged { code, reason, what, why, cure } in all() {
+        for Logged { code, reason, what, why, symptoms: _, cure } in all() {
             assert!(text.contains(&format!("\"{reason}\"")), "{code}: {reason}");
             assert!(!what.ends_with('.'), "{code}: {what}");
             assert!(why.ends_with('.') && cure.ends_with('.'), "{code}");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::wrap::{WIDTH, wrap};
 use crate::rules::{self, Rule};
 use crate::sidecar_log::{self, Logged};
+use crate::symptom::Symptom;
 
 /// `docs/rules.md`: every rule, an anchor a code.
 pub fn rules() -> String {
@@ -22,8 +23,12 @@ pub fn rules() -> String {
          | LH9xx | what lasthop could not look at |\n",
     );
     for rule in rules::all() {
-        let Rule { code, name, summary, .. } = rule;
-        let _infallible = write!(text, "\n## {code}\n\n**{name}**: {summary}.\n\n{}\n", rule.why);
+        let Rule { code, name, summary, why, symptoms, .. } = rule;
+        let _infallible = write!(
+            text,
+            "\n## {code}\n\n**{name}**: {summary}.\n\n{why}\n{}",
+            seen_in_markdown(symptoms)
+        );
         section(&mut text, "Example", rule.example);
         section(&mut text, "Cure", rule.cure);
     }
@@ -32,11 +37,20 @@ pub fn rules() -> String {
          A line `refused` for each connection that comes to nothing, or `the next tier failed` where it originates, with\n\
          the code, and the word in parentheses as `reason`. What is wrong in a Secret (LH1xx) it logs with the codes above.\n",
     );
-    for Logged { code, reason, what, why, cure } in sidecar_log::all() {
-        let _infallible =
-            write!(text, "\n## {code}\n\n**{what}** (`{reason}`).\n\n{why}\n\nCure: {cure}\n");
+    for Logged { code, reason, what, why, symptoms, cure } in sidecar_log::all() {
+        let _infallible = write!(
+            text,
+            "\n## {code}\n\n**{what}** (`{reason}`).\n\n{why}\n{}\nCure: {cure}\n",
+            seen_in_markdown(symptoms)
+        );
     }
     text
+}
+
+/// What is seen of it, an item a place.
+fn seen_in_markdown(symptoms: &[Symptom]) -> String {
+    let items = symptoms.iter().map(|Symptom { at, seen }| format!("- {at}: {seen}\n"));
+    format!("\nYou see:\n\n{}", items.collect::<String>())
 }
 
 fn section(text: &mut String, title: &str, body: &str) {
@@ -55,7 +69,7 @@ fn is_yaml(body: &str) -> bool {
 
 /// One rule for a terminal.
 pub fn page(rule: &Rule) -> String {
-    let Rule { code, name, summary, why, example, cure, judge: _ } = rule;
+    let Rule { code, name, summary, why, symptoms, example, cure, judge: _ } = rule;
     let indent = |body: &str| {
         body.lines().fold(String::new(), |mut text, line| {
             let _infallible = writeln!(text, "    {line}");
@@ -64,17 +78,31 @@ pub fn page(rule: &Rule) -> String {
     };
     let cure = if is_yaml(cure) { indent(cure) } else { wrapped(cure) };
     format!(
-        "{code} {name}: {summary}\n\n{}\nExample:\n\n{}\nCure:\n\n{cure}",
+        "{}\n{}\n{}\nExample:\n\n{}\nCure:\n\n{cure}",
+        wrapped(&format!("{code} {name}: {summary}")),
         wrapped(why),
+        seen(symptoms),
         indent(example)
     )
 }
 
 /// What the sidecar logs under a code, for a terminal.
 pub fn logged(logged: &Logged) -> String {
-    let Logged { code, reason, what, why, cure } = logged;
+    let Logged { code, reason, what, why, symptoms, cure } = logged;
     let what = wrapped(&format!("{code} {reason}: {what} (in the sidecar's log)"));
-    format!("{what}\n{}\nCure:\n\n{}", wrapped(why), wrapped(cure))
+    format!("{what}\n{}\n{}\nCure:\n\n{}", wrapped(why), seen(symptoms), wrapped(cure))
+}
+
+/// What is seen of it, for a terminal.
+fn seen(symptoms: &[Symptom]) -> String {
+    let item = |Symptom { at, seen }: &Symptom| {
+        let lines = wrap(&format!("{at}: {seen}"), WIDTH - 2);
+        let of_item = lines.iter().enumerate();
+        let marked =
+            of_item.map(|(n, line)| format!("{} {line}\n", if n == 0 { "-" } else { " " }));
+        marked.collect::<String>()
+    };
+    format!("You see:\n\n{}", symptoms.iter().map(item).collect::<String>())
 }
 
 /// Every code in a line.

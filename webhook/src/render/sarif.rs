@@ -11,6 +11,7 @@ use super::Report;
 use crate::documents::{Failure, Place};
 use crate::finding::{Finding, Severity};
 use crate::rules::{self, Rule};
+use crate::symptom::Symptom;
 
 /// The report as one SARIF log.
 pub fn report(report: &Report<'_>) -> Value {
@@ -39,11 +40,13 @@ pub fn report(report: &Report<'_>) -> Value {
 }
 
 fn rule(rule: &Rule) -> Value {
+    let seen = rule.symptoms.iter().map(|Symptom { at, seen }| format!("{at}: {seen}"));
+    let seen = seen.collect::<Vec<_>>().join("; ");
     json!({
         "id": rule.code.to_string(),
         "name": rule.name,
         "shortDescription": { "text": rule.summary },
-        "fullDescription": { "text": rule.why },
+        "fullDescription": { "text": format!("{} You see: {seen}.", rule.why) },
         "help": { "text": rule.cure },
     })
 }

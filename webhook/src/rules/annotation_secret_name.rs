@@ -8,14 +8,21 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::is_ingress;
 use crate::reference::ingress_annotations::{Annotated, Reader, namespace_and_name, nginx};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(221),
     name: "annotation-secret-name",
     summary: "an annotation names a Secret in another way than `namespace/name`",
     why: "`proxy-ssl-secret` and `auth-tls-secret` take `namespace/name`, also for a Secret of the Ingress's own \
-          namespace. With the name alone ingress-nginx takes the location out of service and answers 503, and \
-          Traefik drops the router with \"malformed proxy SSL secret\".",
+          namespace. With the name alone the controller takes the whole Ingress out of service.",
+    symptoms: &[
+        At::IngressNginx.shows("answers 503 for every path of the Ingress"),
+        At::Traefik.shows(
+            "logs \"malformed proxy SSL secret\" or \"auth-tls-secret must be in namespace/name \
+             format\", skips the Ingress and answers 404",
+        ),
+    ],
     example: "\
 metadata:
   namespace: shop

@@ -7,6 +7,7 @@ use super::Rule;
 use crate::check::Subject;
 use crate::finding::{Finding, Severity};
 use crate::path::FieldPath;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(216),
@@ -16,6 +17,10 @@ pub(crate) static RULE: Rule = Rule {
           value that is not understood takes nothing back, so the request is refused although somebody \
           meant it to pass, or findings come although they were thought to be off. An ignored code needs a \
           reason, because whoever reads the manifest in a year has to know whether it still holds.",
+    symptoms: &[At::Apply.shows(
+        "lasthop refuses what was to be let in, or lets in what was to be refused; \
+             controllers do not read it",
+    )],
     example: "\
 metadata:
   annotations:

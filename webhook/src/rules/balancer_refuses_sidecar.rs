@@ -7,6 +7,7 @@ use super::sidecar_refuses_balancer::findings;
 use crate::check::{Dialer, Scene};
 use crate::finding::Finding;
 use crate::rehearse::Outcome;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(602),
@@ -15,6 +16,18 @@ pub(crate) static RULE: Rule = Rule {
     why: "The balancer verifies whom it re-encrypts to. Whether it accepts the sidecar's certificate was tried: the handshake of \
           both was run in memory. On a cluster nginx answers 502 and logs \"upstream SSL certificate verify error\" or \
           \"upstream SSL certificate does not match\", Traefik \"x509: certificate is valid for\" other names.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "answers 502 and logs \"upstream SSL certificate verify error: (20:unable to get \
+             local issuer certificate)\" or \"upstream SSL certificate does not match\"",
+        ),
+        At::Traefik.shows(
+            "answers 500 and logs \"x509: certificate signed by unknown authority\" or \"x509: \
+             certificate is valid for ..., not ...\"",
+        ),
+        At::Istio.shows("answers 503, \"CERTIFICATE_VERIFY_FAILED\" in the reason"),
+        At::Sidecar.shows("logs \"refused\" with LH525, reason `client_alert`"),
+    ],
     example: "\
 kind: Ingress
 metadata:

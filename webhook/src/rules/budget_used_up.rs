@@ -8,6 +8,7 @@ use crate::check::gather::BUDGET_USED_UP;
 use crate::finding::Finding;
 use crate::path::FieldPath;
 use crate::surroundings::Sighting;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(902),
@@ -15,6 +16,7 @@ pub(crate) static RULE: Rule = Rule {
     summary: "the object names more Secrets than one review may look at",
     why: "A review has to answer within seconds, so it makes 64 lookups at most. What is left is let through \
           without a look.",
+    symptoms: &[At::Apply.shows("a warning, and the object is stored")],
     example: "\
 # an Ingress with 100 items of spec.tls, each with a Secret of its own",
     cure: "Split the object, or run `lasthop check -f` over it: the command line has no such bound.",

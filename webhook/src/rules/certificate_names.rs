@@ -12,14 +12,23 @@ use crate::finding::Finding;
 use crate::object::{Object, ObjectRef};
 use crate::path::FieldPath;
 use crate::reference::certificate::is_certificate;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(243),
     name: "certificate-names",
     summary: "a Certificate does not ask for a host that is served with its Secret",
     why: "cert-manager issues exactly what `dnsNames` says. An Ingress, Gateway or Host that serves the Secret for \
-          another host shows clients a certificate which is not for it (`NET::ERR_CERT_COMMON_NAME_INVALID`): \
-          Gateways serve it as it is, ingress-nginx serves its default one instead.",
+          another host shows clients a certificate which is not for it.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "logs \"does not contain a Common Name or Subject Alternative Name for server\" and \
+             serves its \"Kubernetes Ingress Controller Fake Certificate\"",
+        ),
+        At::Istio.shows("serves it as it is"),
+        At::Browsers.shows("`NET::ERR_CERT_COMMON_NAME_INVALID`"),
+        At::CertManager.shows("`READY True`: it made what it was asked for"),
+    ],
     example: "\
 kind: Certificate
 spec:

@@ -8,6 +8,7 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::is_ingress;
 use crate::reference::ingress_annotations::{Reader, nginx};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(234),
@@ -16,6 +17,10 @@ pub(crate) static RULE: Rule = Rule {
     why: "ingress-nginx and Traefik read `auth-tls-secret` first, and without it none of the others. \
           `auth-tls-verify-client: \"on\"` alone looks like a locked door: everybody comes in, without a certificate, and \
           nothing is logged.",
+    symptoms: &[
+        At::IngressNginx.shows("nothing: everybody comes in"),
+        At::Traefik.shows("nothing: everybody comes in"),
+    ],
     example: "\
 metadata:
   annotations:

@@ -9,6 +9,7 @@ use crate::finding::Finding;
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::surroundings::Sighting;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(218),
@@ -17,6 +18,13 @@ pub(crate) static RULE: Rule = Rule {
     why: "A Secret that bears cert-manager's annotations, in a namespace without the Certificate that they name, was copied \
           from another one (`kubectl get secret -o yaml | kubectl apply`) or has lost its Certificate. When the source is \
           renewed the copy stays as it is, and some weeks later its certificate expires.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "weeks later logs \"SSL certificate for server ... is about to expire\", then \
+             \"expired\", and serves it",
+        ),
+        At::Browsers.shows("`NET::ERR_CERT_DATE_INVALID`, while the source has long been renewed"),
+    ],
     example: "\
 $ kubectl get secret shop-tls -n edge -o yaml | sed s/edge/shop/ | kubectl apply -f -",
     cure: "Make a Certificate in this namespace as well, or have the copy made by a tool that follows its source \

@@ -10,6 +10,7 @@ use crate::finding::Finding;
 use crate::path::FieldPath;
 use crate::reference::Role;
 use crate::surroundings::Sighting;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(901),
@@ -18,6 +19,12 @@ pub(crate) static RULE: Rule = Rule {
     why: "In a cluster, the API server did not answer in time or lasthop has no right to look; among files, the object is \
           simply not there. lasthop never refuses what it could not look at, so a mistake may have passed \
           unseen.",
+    symptoms: &[
+        At::Apply.shows("a warning, and the object is stored"),
+        At::Kubernetes.shows(
+            "where a right is missing: `secrets \"...\" is forbidden` in the log of lasthop",
+        ),
+    ],
     example: "\
 $ lasthop check -f ingress.yaml # without the file that holds the Secret",
     cure: "Give `lasthop check` all files at once. In a cluster, the reason in the message says what is missing: a right (see the \

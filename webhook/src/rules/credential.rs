@@ -18,6 +18,7 @@ use crate::reference::{Holder, Role};
 
 mod bytes;
 mod chain;
+mod seen;
 
 /// The pages of the documentation, by code.
 pub(super) fn pages() -> impl Iterator<Item = &'static Rule> {

@@ -6,14 +6,19 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::Ingress;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(214),
     name: "field-type",
     summary: "a field of the TLS part, or of the metadata, is not of the type it should have",
-    why: "`hosts: shop.example.com` is a text where a list belongs, and `tls:` without a dash is a mapping where a list \
-          belongs; `proxy-ssl-verify: on` is a boolean, which no annotation can be. The API server refuses it with \"json: \
-          cannot unmarshal\", without the line.",
+    why: "`hosts: shop.example.com` is a text where a list belongs, and `tls:` without a dash is a mapping where a \
+          list belongs; `proxy-ssl-verify: on` is a boolean, which no annotation can be. The API server refuses it \
+          without the line.",
+    symptoms: &[At::Apply.shows(
+        "\"json: cannot unmarshal string into Go struct field\", or \"strict decoding \
+             error\"; no controller sees it",
+    )],
     example: "\
 spec:
   tls:

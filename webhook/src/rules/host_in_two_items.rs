@@ -9,6 +9,7 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::Ingress;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(209),
@@ -16,6 +17,13 @@ pub(crate) static RULE: Rule = Rule {
     summary: "a host stands in two items of `spec.tls` with different Secrets",
     why: "Which certificate is served is up to the controller: ingress-nginx takes the first item, others the last, and after \
           a restart it can be the other one. A renewal of the Secret that loses goes unnoticed.",
+    symptoms: &[
+        At::IngressNginx.shows("serves the certificate of the first item, without a word"),
+        At::Browsers.shows(
+            "now one certificate, now the other, or an expired one while the renewed one is in \
+             the cluster",
+        ),
+    ],
     example: "\
 spec:
   tls:

@@ -12,15 +12,28 @@ use crate::finding::{Finding, Severity};
 use crate::object::Object;
 use crate::reference::ingress::{Ingress, host_matches};
 use crate::reference::{HostAt, Role};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(204),
     name: "host-not-covered",
     summary: "the certificate is not for a host that is served with it",
-    why: "A client compares the host it asked for with the subject alternative names of the certificate. \
-          ingress-nginx does so in advance: it logs that the certificate \"does not contain a Common Name or Subject \
-          Alternative Name for server\" and serves its default certificate; others serve the wrong one and browsers show \
-          `NET::ERR_CERT_COMMON_NAME_INVALID`.",
+    why: "A client compares the host it asked for with the subject alternative names of the certificate. Some \
+          controllers do so in advance, others serve the wrong certificate.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "logs \"does not contain a Common Name or Subject Alternative Name for server\" and \
+             serves its \"Kubernetes Ingress Controller Fake Certificate\"",
+        ),
+        At::Traefik.shows("serves \"TRAEFIK DEFAULT CERT\" for the host"),
+        At::Istio.shows("serves it as it is"),
+        At::AwsAlb.shows(
+            "event `FailedBuildModel`, \"no certificate found for host\", where it is to find \
+             one in ACM",
+        ),
+        At::Browsers.shows("`NET::ERR_CERT_COMMON_NAME_INVALID`"),
+        At::Curl.shows("\"no alternative certificate subject name matches target host name\""),
+    ],
     example: "\
 spec:
   tls:

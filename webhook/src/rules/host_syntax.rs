@@ -10,15 +10,19 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::punycode;
 use crate::reference::ingress::Ingress;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(217),
     name: "host-syntax",
     summary: "a host is not written as Kubernetes takes hosts",
-    why: "A host is a DNS name in lower case, its first label possibly `*`: no scheme, no port, no \
-          path, no dot at the end, no underscore, in rules no address; letters beyond ASCII as punycode (`xn--`). The API server refuses it with \"a lowercase \
-          RFC 1123 subdomain must consist of lower case alphanumeric characters\", long after the file \
-          was written.",
+    why: "A host is a DNS name in lower case, its first label possibly `*`: no scheme, no port, no path, no dot at \
+          the end, no underscore, in rules no address; letters beyond ASCII as punycode (`xn--`). The API server \
+          refuses another one long after the file was written.",
+    symptoms: &[At::Apply.shows(
+        "\"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
+             characters\"; no controller sees it",
+    )],
     example: "\
 spec:
   tls:

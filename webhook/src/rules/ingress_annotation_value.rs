@@ -9,15 +9,23 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::is_ingress;
 use crate::reference::ingress_annotations::{ALB_PROTOCOL, Annotated, Reader, annotated, nginx};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(228),
     name: "ingress-annotation-value",
     summary: "an annotation about TLS has a value that its controller does not know",
     why: "Controllers do not refuse a value that they do not know, they take their default: ingress-nginx speaks \
-          plaintext to the application for an unknown `backend-protocol`, which a TLS port answers with 400, and demands a \
-          certificate of every client for an unknown `auth-tls-verify-client`. AWS's controller makes no \
-          load balancer at all.",
+          plaintext to the application for an unknown `backend-protocol`, and demands a certificate of every \
+          client for an unknown `auth-tls-verify-client`. AWS's controller makes no load balancer at all.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "logs \"validation error ...: annotation ... contains invalid value\" and takes its \
+             default; with `backend-protocol` a TLS port answers 400, a sidecar cuts off (LH521)",
+        ),
+        At::AwsAlb
+            .shows("event `FailedBuildModel`, \"backend protocol must be within [HTTP, HTTPS]\""),
+    ],
     example: "\
 metadata:
   annotations:

@@ -6,6 +6,7 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::path::FieldPath;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(235),
@@ -14,6 +15,7 @@ pub(crate) static RULE: Rule = Rule {
     why: "Who may read Routes reads the key, and so does every Git repository and backup that holds the Route; nothing renews \
           it. `spec.tls.externalCertificate` names a Secret instead (OpenShift 4.19 and later), which cert-manager renews and \
           lasthop looks into.",
+    symptoms: &[At::OpenShift.shows("nothing goes wrong: `oc get route -o yaml` prints the key")],
     example: "\
 apiVersion: route.openshift.io/v1
 kind: Route

@@ -10,16 +10,26 @@ use crate::finding::{Finding, Severity};
 use crate::object::Object;
 use crate::reference::ingress::class;
 use crate::reference::{Role, gateway_api};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(245),
     name: "key-kind",
     summary: "a controller serves a certificate whose kind of key it, or many of its clients, cannot do with",
-    why: "No browser takes a certificate with an Ed25519 key, and those on BoringSSL (Chrome, Android) none with EC P-521: \
-          \"ERR_SSL_VERSION_OR_CIPHER_MISMATCH\". Envoy, and with it Istio, Ambassador, Contour, Cilium and Envoy Gateway, loads no \
-          Ed25519 key at all and logs \"Failed to load certificate chain\"; before Envoy 1.33 of the elliptic curves P-256 alone \
-          (https://github.com/envoyproxy/envoy/pull/36369, https://github.com/cilium/cilium/issues/38587). The sidecar takes \
-          all of them.",
+    why: "No browser takes a certificate with an Ed25519 key, and those on BoringSSL (Chrome, Android) none with \
+          EC P-521. Envoy, and with it Istio, Ambassador, Contour, Cilium and Envoy Gateway, long loaded no \
+          Ed25519 key at all (1.40 does), and before 1.33 of the elliptic curves P-256 alone \
+          (https://github.com/envoyproxy/envoy/pull/36369, https://github.com/cilium/cilium/issues/38587). The \
+          sidecar takes all of them.",
+    symptoms: &[
+        At::Browsers.shows("`ERR_SSL_VERSION_OR_CIPHER_MISMATCH`"),
+        At::Istio
+            .shows("older gateways log \"Failed to load certificate chain\" and cut clients off"),
+        At::IngressNginx.shows(
+            "serves it; clients that cannot do with it say \"no shared cipher\" or \"handshake \
+             failure\"",
+        ),
+    ],
     example: "\
 $ openssl x509 -in tls.crt -noout -text | grep 'Public Key Algorithm'
         Public Key Algorithm: ED25519",
@@ -40,7 +50,9 @@ fn judge_one(scene: &Scene, pair: &Pair<'_>) -> Option<Finding> {
     let reader = pair.user.map_or(&scene.object, |user| user.raw.as_ref());
     let is_envoy = is_envoy(reader, pair.reference.role);
     let (severity, who) = match leaf.key {
-        KeyKind::Ed25519 if is_envoy => (Severity::Warning, "Envoy does not load it"),
+        KeyKind::Ed25519 if is_envoy => {
+            (Severity::Warning, "older Envoys do not load it, no browser takes it")
+        }
         KeyKind::Ed25519 => (Severity::Warning, "no browser takes it"),
         KeyKind::P521 if is_envoy => (
             Severity::Warning,

@@ -13,6 +13,7 @@ use crate::inject::totals::{Count, of_whole, quantity};
 use crate::inject::{self, Asked, Pair, code};
 use crate::object::Object;
 use crate::path::FieldPath;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: code::LIMIT_RANGE,
@@ -21,6 +22,10 @@ pub(crate) static RULE: Rule = Rule {
     why: "The API server holds every container against the LimitRanges of its namespace, the sidecar too, and every pod as a \
           whole. A pod with a container that asks for less than the minimum, or for more than the maximum, is not created; the \
           Deployment is there and has no pods.",
+    symptoms: &[At::Kubernetes.shows(
+        "the Deployment has `0` pods; event `FailedCreate`, \"minimum cpu usage per \
+             Container is ..., but request is ...\"",
+    )],
     example: "\
 kind: LimitRange
 spec:

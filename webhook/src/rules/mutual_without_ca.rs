@@ -9,15 +9,19 @@ use crate::check::{Scene, SeenSecret, Sight};
 use crate::finding::{Finding, Severity};
 use crate::reference::Role;
 use crate::surroundings::Sighting;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(240),
     name: "mutual-without-ca",
     summary: "a Gateway verifies clients, and no CA is kept for it",
-    why: "With `mode: MUTUAL` an Istio gateway looks for the CA of the clients in the Secret `<credentialName>-cacert`, and \
-          then in that of `credentialName` itself, under `cacert` or `ca.crt`. Where neither holds one, the listener gets \
-          no certificate at all: every client is cut off during the handshake, and istiod logs \"failed to fetch ca \
-          certificate\".",
+    why: "With `mode: MUTUAL` an Istio gateway looks for the CA of the clients in the Secret \
+          `<credentialName>-cacert`, and then in that of `credentialName` itself, under `cacert` or `ca.crt`. \
+          Where neither holds one, the listener gets no certificate at all.",
+    symptoms: &[At::Istio.shows(
+        "istiod warns \"failed to fetch ca certificate\", clients are cut off; curl says \
+             \"Connection reset by peer\" or \"unexpected eof\"",
+    )],
     example: "\
 kind: Gateway
 spec:

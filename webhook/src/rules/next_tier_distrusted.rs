@@ -7,6 +7,7 @@ use super::sidecar_refuses_balancer::findings;
 use crate::check::{Dialer, Scene};
 use crate::finding::Finding;
 use crate::rehearse::Outcome;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(605),
@@ -16,6 +17,13 @@ pub(crate) static RULE: Rule = Rule {
           none), its name with `upstream-server-names` (with the host of `upstreams` where there are none). Whether the \
           sidecar behind that Service passes was tried: the handshake of both was run in memory. On a cluster the \
           application gets 502, and the log of its sidecar has the code that stands in the message.",
+    symptoms: &[
+        At::Application.shows("gets 502 from its own sidecar"),
+        At::Sidecar.shows(
+            "logs \"the next tier failed\" with LH541 to LH547; the other one \"refused\" with \
+             LH525 and the alert",
+        ),
+    ],
     example: "\
 metadata:
   annotations:

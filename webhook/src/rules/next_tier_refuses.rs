@@ -7,6 +7,7 @@ use super::sidecar_refuses_balancer::findings;
 use crate::check::{Dialer, Scene};
 use crate::finding::Finding;
 use crate::rehearse::Outcome;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(604),
@@ -16,6 +17,13 @@ pub(crate) static RULE: Rule = Rule {
           connects. Whether it lets this one in was tried: the handshake of both was run in memory, with the annotations \
           and Secrets as they are. On a cluster the application gets 502 from its own sidecar, whose log has the TLS alert; \
           the other one's has the code that stands in the message.",
+    symptoms: &[
+        At::Application.shows("gets 502 from its own sidecar"),
+        At::Sidecar.shows(
+            "logs \"the next tier failed\" with LH550 and the alert; the other one \"refused\" \
+             with LH501 to LH512",
+        ),
+    ],
     example: "\
 kind: Deployment
 metadata:

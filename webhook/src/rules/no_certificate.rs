@@ -7,14 +7,23 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::path::FieldPath;
 use crate::reference::{gateway_api, istio_gateway};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(244),
     name: "no-certificate",
     summary: "a Gateway ends TLS on a port and names no certificate for it",
-    why: "A listener of Gateway API without `certificateRefs` gets the status `ResolvedRefs: False` and serves nothing; \
-          an Istio Gateway with `mode: SIMPLE` or `MUTUAL` and neither `credentialName` nor files is refused by Istio's own \
-          webhook, where that is installed, and else left out.",
+    why: "A listener of Gateway API without `certificateRefs`, or an Istio Gateway with `mode: SIMPLE` or `MUTUAL` \
+          and neither `credentialName` nor files, has nothing to end TLS with.",
+    symptoms: &[
+        At::GatewayApi.shows(
+            "`ResolvedRefs: False` or `Accepted: False` on the listener, which serves nothing",
+        ),
+        At::Istio.shows(
+            "the Gateway is refused by Istio's own webhook, or left out; clients are refused the \
+             connection",
+        ),
+    ],
     example: "\
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway

@@ -8,6 +8,7 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::Ingress;
 use crate::reference::ingress_annotations::{nginx, passthrough};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(229),
@@ -17,6 +18,11 @@ pub(crate) static RULE: Rule = Rule {
           The application's certificate is what clients see; the Secret of `spec.tls` is not served, clients are not \
           verified (`auth-tls-*`), and nothing is encrypted anew (`proxy-ssl-*`). It also takes the controller's flag \
           `--enable-ssl-passthrough`.",
+    symptoms: &[
+        At::IngressNginx
+            .shows("clients see the application's certificate, and none is asked of them"),
+        At::Traefik.shows("clients see the application's certificate, and none is asked of them"),
+    ],
     example: "\
 metadata:
   annotations:

@@ -11,15 +11,26 @@ use crate::reference::Role;
 use crate::reference::certificate::is_certificate;
 use crate::reference::ingress::Ingress;
 use crate::reference::ingress_annotations::nginx;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(210),
     name: "placeholder",
     summary: "a host or Secret name is still a placeholder",
-    why: "`${NAME}`, `{{ .Values.name }}` and `<your-host>` are for a tool that runs before `kubectl apply`, such as \
-          envsubst or Helm. It did not run, or did not know the name. The API server refuses a host of \
-          that kind as \"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
-          characters\", which says nothing of the cause.",
+    why: "`${NAME}`, `{{ .Values.name }}` and `<your-host>` are for a tool that runs before `kubectl apply`, such \
+          as envsubst or Helm. It did not run, or did not know the name. The API server refuses such a host with \
+          words that say nothing of the cause.",
+    symptoms: &[
+        At::Apply.shows(
+            "\"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
+             characters\" for a host",
+        ),
+        At::IngressNginx.shows(
+            "logs \"Error getting SSL certificate ...: local SSL certificate ... was not found. \
+             Using default certificate\" and serves its \"Kubernetes Ingress Controller Fake \
+             Certificate\", for the name of a Secret",
+        ),
+    ],
     example: "\
 spec:
   tls:

@@ -8,6 +8,7 @@ use crate::finding::Finding;
 use crate::inject::service::{Astray, Behind, Lead, astray, request_of, selects};
 use crate::inject::{self, Maker, code};
 use crate::object::{Object, ObjectRef};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: code::PLAINTEXT_SERVICE,
@@ -16,6 +17,20 @@ pub(crate) static RULE: Rule = Rule {
     why: "The sidecar listens on a port of its own; lasthop never edits Services. One that still names the \
           application's port carries plaintext as before, and who calls it is asked for no certificate. Balancers \
           that speak TLS to it fail with \"wrong version number\".",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "with `backend-protocol: HTTPS` 502 and \"SSL_do_handshake() failed (...:wrong \
+             version number)\"; with plaintext nothing",
+        ),
+        At::Traefik.shows(
+            "logs \"tls: first record does not look like a TLS handshake\", and answers 500 or \
+             502",
+        ),
+        At::Curl.shows("\"wrong version number\""),
+        At::Sidecar.shows(
+            "`lasthop_plaintext_door` is 1 where the application answers on the pod's address",
+        ),
+    ],
     example: "\
 kind: Service
 spec:

@@ -8,13 +8,23 @@ use crate::check::{Behind, Scene};
 use crate::finding::Finding;
 use crate::inject;
 use crate::reference::ingress_annotations::{Reencryption, reencryption};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(232),
     name: "plaintext-to-sidecar",
     summary: "an Ingress speaks plaintext to the TLS port of a sidecar",
-    why: "A controller speaks HTTP to a Service unless it is told otherwise, and the sidecar's port takes TLS alone. nginx \
-          logs \"upstream prematurely closed connection\" and answers 502, AWS's targets become unhealthy.",
+    why: "A controller speaks HTTP to a Service unless it is told otherwise, and the sidecar's port takes TLS \
+          alone.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "answers 502 and logs \"upstream prematurely closed connection while reading \
+             response header from upstream\"",
+        ),
+        At::Traefik.shows("answers 502"),
+        At::AwsAlb.shows("targets are unhealthy, clients get 502"),
+        At::Sidecar.shows("logs LH521 with reason `not_tls`"),
+    ],
     example: "\
 kind: Ingress
 metadata:

@@ -7,14 +7,23 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress_annotations::Backend;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(222),
     name: "proxy-ssl-name-key",
     summary: "the value of `proxy-ssl-name` begins with `proxy-ssl-name=`",
-    why: "In IBM's former annotation `ssl-services` the name was one word among several, `proxy-ssl-name=HOST`; in an \
-          annotation of its own the value is the host alone. Otherwise the application's certificate is compared with \
-          the whole text, which no certificate is for: with verification on the answer is 502.",
+    why: "In IBM's former annotation `ssl-services` the name was one word among several, `proxy-ssl-name=HOST`; in \
+          an annotation of its own the value is the host alone. Otherwise the application's certificate is \
+          compared with the whole text, which no certificate is for.",
+    symptoms: &[
+        At::IngressNginx
+            .shows("with verification: 502 and \"upstream SSL certificate does not match\""),
+        At::Traefik.shows(
+            "with verification: 500 and \"x509: certificate is valid for ..., not \
+             proxy-ssl-name=...\"",
+        ),
+    ],
     example: "\
 metadata:
   annotations:

@@ -7,6 +7,7 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress_annotations::{Annotated, Backend, passthrough};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(233),
@@ -15,6 +16,14 @@ pub(crate) static RULE: Rule = Rule {
     why: "`proxy-ssl-secret` and the others say how TLS is spoken to the application, but not that it is: that is \
           `backend-protocol`, which is `HTTP` unless written otherwise. Nothing fails and nobody says so; the traffic that was \
           meant to be encrypted is not.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "nothing, where the application takes plaintext; 502 or 400 where it takes TLS alone",
+        ),
+        At::Traefik.shows(
+            "nothing, where the application takes plaintext; 502 or 400 where it takes TLS alone",
+        ),
+    ],
     example: "\
 metadata:
   annotations:

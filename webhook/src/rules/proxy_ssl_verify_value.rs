@@ -7,6 +7,7 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress_annotations::{Backend, Reader};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(220),
@@ -15,6 +16,10 @@ pub(crate) static RULE: Rule = Rule {
     why: "ingress-nginx takes `on` and `off`, and for everything else its default, which is `off`; Traefik \
           compares with `on` alone. `\"true\"`, as IBM's own example has it, switches nothing on: the application's \
           certificate is never looked at, and nobody says so.",
+    symptoms: &[
+        At::IngressNginx.shows("nothing: an application with any certificate is spoken to"),
+        At::Traefik.shows("nothing: an application with any certificate is spoken to"),
+    ],
     example: "\
 metadata:
   annotations:

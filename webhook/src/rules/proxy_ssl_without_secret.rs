@@ -7,6 +7,7 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress_annotations::{Backend, Reader};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(227),
@@ -15,6 +16,10 @@ pub(crate) static RULE: Rule = Rule {
     why: "ingress-nginx stops reading where `proxy-ssl-secret` is missing: verification stays off and no server name is \
           sent, whatever the other annotations say, and nothing is logged \
           (kubernetes/ingress-nginx#6728).",
+    symptoms: &[
+        At::IngressNginx.shows("nothing: the application is not verified and gets no server name"),
+        At::Sidecar.shows("with several Secrets, the first one's certificate is served"),
+    ],
     example: "\
 metadata:
   annotations:

@@ -14,6 +14,7 @@ use crate::inject::{self, code};
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::reference::{Holder, Reference, Role};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: code::PUBLIC_CA,
@@ -21,6 +22,7 @@ pub(crate) static RULE: Rule = Rule {
     summary: "the client CA is public, and the allowed clients do not tell its holders apart",
     why: "Anybody can have a certificate of a public CA such as Let's Encrypt, with whatever CN or e-mail address it lets \
           through. `*`, `cn:` and `email:` would let in the whole internet. The sidecar refuses to start with them.",
+    symptoms: &[At::Sidecar.shows("ends at once, and says that the CA is public")],
     example: "\
 metadata:
   annotations:

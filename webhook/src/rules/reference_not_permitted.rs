@@ -8,14 +8,21 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::{Reference, Role, gateway_api};
 use crate::surroundings::Sighting;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(242),
     name: "reference-not-permitted",
     summary: "a Gateway names a Secret of another namespace that no ReferenceGrant opens to it",
-    why: "Gateway API lets a Gateway read Secrets of its own namespace. In another one a ReferenceGrant has to allow it, and it \
-          lives beside the Secret. Without it the listener has no certificate and the Gateway the condition \
-          `ResolvedRefs: False`, reason `RefNotPermitted`.",
+    why: "Gateway API lets a Gateway read Secrets of its own namespace. In another one a ReferenceGrant has to \
+          allow it, and it lives beside the Secret.",
+    symptoms: &[
+        At::GatewayApi.shows("`ResolvedRefs: False`, reason `RefNotPermitted`"),
+        At::Istio.shows(
+            "istiod warns \"cross namespace secret reference requires ReferenceGrant\", clients \
+             are cut off",
+        ),
+    ],
     example: "\
 kind: Gateway
 metadata:

@@ -10,14 +10,19 @@ use crate::finding::Finding;
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::reference::ingress::is_ingress;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(211),
     name: "removed-api-version",
     summary: "the API version of the Ingress was removed from Kubernetes",
-    why: "Since Kubernetes 1.22 (2021) an Ingress is `networking.k8s.io/v1`. For `extensions/v1beta1` and \
-          `networking.k8s.io/v1beta1` kubectl says `no matches for kind \"Ingress\" in version \"extensions/v1beta1\"`. \
-          It never reaches an admission webhook, so only `lasthop check` finds it.",
+    why: "Since Kubernetes 1.22 (2021) an Ingress is `networking.k8s.io/v1`; `extensions/v1beta1` and \
+          `networking.k8s.io/v1beta1` are gone. It never reaches an admission webhook, so only `lasthop check` \
+          finds it.",
+    symptoms: &[At::Apply.shows(
+        "`no matches for kind \"Ingress\" in version \"extensions/v1beta1\"`; no controller \
+             sees it",
+    )],
     example: "\
 apiVersion: extensions/v1beta1
 kind: Ingress

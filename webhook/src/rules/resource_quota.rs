@@ -11,6 +11,7 @@ use crate::inject::code;
 use crate::inject::quantity::Quantity;
 use crate::inject::totals::{of_whole, quantity};
 use crate::object::Object;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: code::QUOTA,
@@ -18,6 +19,10 @@ pub(crate) static RULE: Rule = Rule {
     summary: "what is left of a ResourceQuota is enough for the pod, and not for the pod with its sidecar",
     why: "The sidecar's requests and limits count. Where the quota is used up, the API server creates no further pod: a \
           rolling update stops at the first.",
+    symptoms: &[At::Kubernetes.shows(
+        "the rollout stops; event `FailedCreate`, \"exceeded quota: ..., requested: ..., \
+             used: ..., limited: ...\"",
+    )],
     example: "\
 kind: ResourceQuota
 spec:

@@ -7,6 +7,7 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::{Hosts, Ingress};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(208),
@@ -14,6 +15,14 @@ pub(crate) static RULE: Rule = Rule {
     summary: "a host of a rule appears in no item of `spec.tls`, while others do",
     why: "The controller serves this host over plain HTTP, and over HTTPS with its default certificate, which browsers \
           refuse. Where other hosts of the same Ingress have TLS, that is rarely meant.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "serves its \"Kubernetes Ingress Controller Fake Certificate\" for the host; plain \
+             HTTP is served and not redirected",
+        ),
+        At::Traefik.shows("answers https for the host with 404 or its default certificate"),
+        At::Browsers.shows("`NET::ERR_CERT_AUTHORITY_INVALID` for the host"),
+    ],
     example: "\
 spec:
   tls:

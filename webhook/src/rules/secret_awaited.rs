@@ -9,15 +9,24 @@ use crate::finding::Finding;
 use crate::object::ObjectRef;
 use crate::reference::{AZURE_KEY_VAULT, TRAEFIK_RESOLVER};
 use crate::surroundings::Sighting;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(202),
     name: "secret-awaited",
     summary: "the Secret does not exist yet, and something will make it",
-    why: "cert-manager needs the Ingress or Gateway before it makes the Secret, so that is let in. Until the \
-          Secret is there an Ingress controller serves its own default certificate, and a Gateway's listener has \
-          none: Istio cuts its connections, Gateway API says `ResolvedRefs: False` in the status. Where the \
-          issuer never succeeds it stays that way.",
+    why: "cert-manager needs the Ingress or Gateway before it makes the Secret, so that is let in. Where the \
+          issuer never succeeds the hosts stay without a certificate.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "logs \"Error getting SSL certificate ...: local SSL certificate ... was not found. \
+             Using default certificate\" and serves its \"Kubernetes Ingress Controller Fake \
+             Certificate\"",
+        ),
+        At::Istio.shows("clients are cut off until the Secret is there"),
+        At::GatewayApi.shows("`ResolvedRefs: False` until then"),
+        At::CertManager.shows("`kubectl get certificate` shows `READY False`"),
+    ],
     example: "\
 metadata:
   annotations:

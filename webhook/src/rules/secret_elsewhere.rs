@@ -7,14 +7,25 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::Role;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(230),
     name: "secret-elsewhere",
     summary: "an annotation names a Secret of another namespace",
     why: "ingress-nginx takes Secrets of other namespaces only where its ConfigMap has \
-          `allow-cross-namespace-resources: \"true\"`, which is off by default since 1.12 and on in IBM Cloud. Otherwise it \
-          logs \"cross namespace secrets are not supported\" and answers 503.",
+          `allow-cross-namespace-resources: \"true\"`, which is off by default since 1.12 and on in IBM Cloud. \
+          Otherwise it takes the whole Ingress out of service.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "answers 503 for every path of the Ingress; its `nginx.conf` says \"cross namespace \
+             secrets are not supported\"",
+        ),
+        At::Traefik.shows(
+            "logs \"cross-namespace proxy SSL secret not allowed\" or \"cross-namespace \
+             auth-tls-secret not allowed\", skips the Ingress and answers 404",
+        ),
+    ],
     example: "\
 metadata:
   namespace: shop

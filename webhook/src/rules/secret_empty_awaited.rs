@@ -6,14 +6,23 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::{Pair, Scene};
 use crate::finding::{Finding, Severity};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(212),
     name: "secret-empty-awaited",
     summary: "the Secret is an empty placeholder, and something will fill it",
-    why: "ingress-gce wants the Secret before it makes a load balancer, cert-manager wants the load balancer before it fills \
-          the Secret; so guides have an empty one made by hand. Until it is filled, the controller serves its \
-          default certificate.",
+    why: "ingress-gce wants the Secret before it makes a load balancer, cert-manager wants the load balancer \
+          before it fills the Secret; so guides have an empty one made by hand. Until it is filled, the hosts have \
+          no certificate.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "logs \"unexpected error creating SSL Cert: no valid PEM formatted block found\" and \
+             serves its \"Kubernetes Ingress Controller Fake Certificate\"",
+        ),
+        At::Istio.shows("istiod warns that it found the keys, \"but they were empty\""),
+        At::CertManager.shows("`kubectl get certificate` shows `READY False`"),
+    ],
     example: "\
 kind: Secret
 type: kubernetes.io/tls

@@ -7,15 +7,30 @@ use lasthop_contract::text::escape;
 use super::Rule;
 use crate::check::{Pair, Scene, Setting};
 use crate::finding::Finding;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(203),
     name: "secret-form",
     summary: "the Secret keeps certificate and key under names that this reader does not know",
-    why: "Certificate and key are kept under three pairs of names: `tls.crt` and `tls.key` \
-          (kubernetes.io/tls), `cert` and `key` (Istio's generic Secrets), `client.crt` and `client.key` \
-          (the alb-certs of IBM Cloud). An Ingress controller reads the first alone; it logs \"no keypair or CA cert could \
-          be found\" and serves its default certificate. An Istio gateway reads the first two, lasthop's sidecar all three.",
+    why: "Certificate and key are kept under three pairs of names: `tls.crt` and `tls.key` (kubernetes.io/tls), \
+          `cert` and `key` (Istio's generic Secrets), `client.crt` and `client.key` (the alb-certs of IBM Cloud). \
+          An Ingress controller reads the first alone, an Istio gateway the first two, lasthop's sidecar all \
+          three.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "logs \"secret ... contains no keypair or CA certificate\" and serves its \
+             \"Kubernetes Ingress Controller Fake Certificate\"",
+        ),
+        At::Traefik.shows(
+            "logs \"secret does not contain a keypair or CA certificate\" and serves \"TRAEFIK \
+             DEFAULT CERT\"",
+        ),
+        At::Istio.shows(
+            "istiod warns \"found secret, but didn't have expected keys\"; `istioctl analyze` \
+             says IST0161",
+        ),
+    ],
     example: "\
 kind: Secret
 metadata:

@@ -7,6 +7,7 @@ use super::Rule;
 use crate::check::{Operation, Scene};
 use crate::finding::Finding;
 use crate::path::FieldPath;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(215),
@@ -15,6 +16,13 @@ pub(crate) static RULE: Rule = Rule {
     why: "Controllers notice at once and serve their default certificate for the hosts; running pods keep what they have \
           mounted, and new ones hang in `ContainerCreating`. To replace a Secret, apply the new one over \
           it: deleting and creating leaves a gap.",
+    symptoms: &[
+        At::IngressNginx
+            .shows("serves its \"Kubernetes Ingress Controller Fake Certificate\" for the hosts"),
+        At::Istio.shows("istiod warns \"secret ... not found\"; new gateways cut clients off"),
+        At::GatewayApi.shows("`ResolvedRefs: False`, reason `InvalidCertificateRef`"),
+        At::Kubernetes.shows("new pods stay in `ContainerCreating`, event `FailedMount`"),
+    ],
     example: "\
 $ kubectl delete secret shop-tls",
     cure: "Delete or change what names the Secret first. To replace its contents: `kubectl create secret tls shop-tls \

@@ -9,16 +9,33 @@ use crate::finding::Finding;
 use crate::path::Step;
 use crate::reference::{self, Holder, Role, Weight, istio_gateway};
 use crate::surroundings::Sighting;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(201),
     name: "secret-missing",
     summary: "the Secret that is named does not exist",
-    why: "The API server stores an Ingress without looking at its Secrets. The controller finds none, \
-          so it serves its own default certificate: browsers show \"Kubernetes Ingress Controller Fake \
-          Certificate\", an AVI virtual service for the host is not created at all, and a pod that \
-          mounts the Secret hangs in `ContainerCreating`. A Secret is looked for in the namespace of \
-          the object that names it, never in another one.",
+    why: "The API server stores an Ingress without looking at its Secrets, and the controller finds none. A Secret \
+          is looked for in the namespace of the object that names it, never in another one.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "logs \"Error getting SSL certificate ...: local SSL certificate ... was not found. \
+             Using default certificate\" and serves its \"Kubernetes Ingress Controller Fake \
+             Certificate\"",
+        ),
+        At::Traefik.shows(
+            "logs \"Error loading TLS certificates, defaulting to default certificate\" and \
+             serves \"TRAEFIK DEFAULT CERT\"",
+        ),
+        At::Istio.shows(
+            "istiod warns \"secret ... not found\", clients are cut off; `istioctl analyze` says \
+             IST0101",
+        ),
+        At::GatewayApi.shows("`ResolvedRefs: False`, reason `InvalidCertificateRef`"),
+        At::Avi.shows("the virtual service for the host is not made"),
+        At::Kubernetes
+            .shows("a pod that mounts it stays in `ContainerCreating`, event `FailedMount`"),
+    ],
     example: "\
 # Secret app-router-tls in namespace application, Ingress in namespace web:
 spec:

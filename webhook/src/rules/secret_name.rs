@@ -8,6 +8,7 @@ use super::host_syntax::is_subdomain;
 use crate::check::{Scene, Sight};
 use crate::finding::Finding;
 use crate::reference::Role;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(213),
@@ -16,6 +17,10 @@ pub(crate) static RULE: Rule = Rule {
     why: "`secretName` of an Ingress names a Secret of the Ingress's own namespace. Annotations such as \
           `proxy-ssl-secret` take `namespace/name`, `secretName` does not: the API server refuses the slash, \
           and capital letters and underscores as well.",
+    symptoms: &[At::Apply.shows(
+        "\"a lowercase RFC 1123 subdomain must consist of ...\" at `spec.tls[0].secretName`; \
+             no controller sees it",
+    )],
     example: "\
 spec:
   tls:

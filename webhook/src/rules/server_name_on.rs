@@ -7,14 +7,19 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress_annotations::{Backend, Reader};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(225),
     name: "server-name-on",
     summary: "Traefik takes `proxy-ssl-server-name: \"on\"` for the name of the server",
-    why: "For ingress-nginx `proxy-ssl-server-name` is a switch. Traefik's provider for the same annotations takes its \
-          value as the name where `proxy-ssl-name` is missing: it asks the application for the host `on` and compares its \
-          certificate with that. It shows after a migration, as 500 and \"certificate is valid for ..., not on\".",
+    why: "For ingress-nginx `proxy-ssl-server-name` is a switch. Traefik's provider for the same annotations takes \
+          its value as the name where `proxy-ssl-name` is missing: it asks the application for the host `on` and \
+          compares its certificate with that. It shows after a migration.",
+    symptoms: &[
+        At::Traefik.shows("500 and \"x509: certificate is valid for ..., not on\""),
+        At::IngressNginx.shows("nothing: there it is a switch"),
+    ],
     example: "\
 spec:
   ingressClassName: public-iks-traefik

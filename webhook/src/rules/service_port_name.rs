@@ -8,6 +8,7 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::inject::code;
 use crate::inject::service::{Astray, Lead};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: code::SERVICE_PORT_NAME,
@@ -15,6 +16,12 @@ pub(crate) static RULE: Rule = Rule {
     summary: "a Service names a port of the sidecar that no listener has",
     why: "The sidecar's ports are called `lasthop-` and the port that the listener has. A Service that names another one \
           gets no endpoints, and who calls it is refused the connection.",
+    symptoms: &[
+        At::Kubernetes.shows("`kubectl get endpointslices` shows the Service without endpoints"),
+        At::IngressNginx
+            .shows("answers 503 and logs \"Service ... does not have any active Endpoint\""),
+        At::Curl.shows("\"Connection refused\" at the Service's address"),
+    ],
     example: "\
 kind: Service
 spec:

@@ -8,6 +8,7 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::inject::code;
 use crate::inject::service::{Astray, Lead};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: code::SERVICE_PORT_UNSEEN,
@@ -16,6 +17,12 @@ pub(crate) static RULE: Rule = Rule {
     why: "A native sidecar is an init container, and before Kubernetes 1.33 a Service looks for the names of ports among \
           the other containers alone: it gets no endpoints, and who calls it is refused the connection. A number \
           leads to the sidecar in every version.",
+    symptoms: &[
+        At::Kubernetes.shows("`kubectl get endpointslices` shows the Service without endpoints"),
+        At::IngressNginx
+            .shows("answers 503 and logs \"Service ... does not have any active Endpoint\""),
+        At::Curl.shows("\"Connection refused\" at the Service's address"),
+    ],
     example: "\
 kind: Service # in Kubernetes 1.32
 spec:

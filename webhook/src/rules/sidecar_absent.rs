@@ -8,6 +8,7 @@ use super::Rule;
 use crate::finding::{Finding, Severity};
 use crate::object::Object;
 use crate::path::FieldPath;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(603),
@@ -17,6 +18,14 @@ pub(crate) static RULE: Rule = Rule {
           not installed, runs without it until it is made anew: its TLS port refuses connections. So does one that was there before \
           its namespace came to require sidecars (`lasthop.dev/inject: required`). Told by \
           `lasthop check --cluster`.",
+    symptoms: &[
+        At::Kubernetes.shows("the pod runs `1/1`, without the container `lasthop`"),
+        At::IngressNginx.shows(
+            "answers 502 and logs \"connect() failed (111: Connection refused) while connecting \
+             to upstream\"",
+        ),
+        At::Curl.shows("\"Connection refused\" at the TLS port"),
+    ],
     example: "\
 kind: Pod
 metadata:

@@ -15,6 +15,7 @@ use crate::hops::next_tier;
 use crate::inject;
 use crate::path::FieldPath;
 use crate::rehearse::{Blame, Outcome};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(601),
@@ -24,6 +25,19 @@ pub(crate) static RULE: Rule = Rule {
           was tried: the handshake of both was run in memory, with the annotations and Secrets as they are. On a cluster it \
           ends in a TLS alert; nginx answers 502 and logs \"SSL_do_handshake() failed\", the sidecar logs the code that stands \
           in the message.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "answers 502 and logs \"SSL_do_handshake() failed\" or, with TLS 1.3, \"SSL_read() \
+             failed\", with \"tlsv1 alert access denied\", \"alert unknown ca\" or \"alert \
+             certificate required\" in it",
+        ),
+        At::Traefik.shows(
+            "answers 502 or 500; its debug log has \"remote error: tls: ...\" with the alert",
+        ),
+        At::Istio
+            .shows("answers 503, \"upstream connect error or disconnect/reset before headers\""),
+        At::Sidecar.shows("logs \"refused\" with the code of the message, LH501 to LH512"),
+    ],
     example: "\
 kind: Ingress
 metadata:

@@ -7,6 +7,7 @@ use super::Rule;
 use crate::check::{Behind, Scene};
 use crate::finding::Finding;
 use crate::reference::ingress_annotations::{Backend, NGINX_DEFAULT_NAME};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(224),
@@ -15,6 +16,16 @@ pub(crate) static RULE: Rule = Rule {
     why: "ingress-nginx sends no server name to the application unless `proxy-ssl-server-name` is `on`, and without \
           `proxy-ssl-name` it sends `upstream_balancer`. The sidecar then serves the first of its Secrets, whatever host \
           is meant; where the certificate is verified, the others can never be reached.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "the wrong certificate comes back: with verification 502 and \"upstream SSL \
+             certificate does not match\"",
+        ),
+        At::Sidecar.shows(
+            "logs no refusal; its log of requests shows the first Secret's certificate for every \
+             host",
+        ),
+    ],
     example: "\
 kind: Ingress
 metadata:

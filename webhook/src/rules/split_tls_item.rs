@@ -7,14 +7,25 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress::{Ingress, TlsItem, class};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(206),
     name: "split-tls-item",
     summary: "hosts and Secret stand in two items of `spec.tls`",
-    why: "A dash begins a new item, so the hosts have no Secret and the Secret has no hosts. The API server stores both: \
-          each is legal alone. The controller finds the hosts first and serves them with its default \
-          certificate: browsers show \"Kubernetes Ingress Controller Fake Certificate\".",
+    why: "A dash begins a new item, so the hosts have no Secret and the Secret has no hosts. The API server stores \
+          both: each is legal alone. The controller finds the hosts first and serves them with its default \
+          certificate.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "serves its \"Kubernetes Ingress Controller Fake Certificate\", and logs nothing at \
+             the usual level",
+        ),
+        At::Traefik
+            .shows("serves \"TRAEFIK DEFAULT CERT\", or the certificate where its names fit"),
+        At::CertManager.shows("event `BadConfig`, \"Skipped a TLS block\""),
+        At::Browsers.shows("`NET::ERR_CERT_AUTHORITY_INVALID`"),
+    ],
     example: "\
 spec:
   tls:

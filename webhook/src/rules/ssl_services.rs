@@ -10,6 +10,7 @@ use crate::finding::Finding;
 use crate::object::Object;
 use crate::path::FieldPath;
 use crate::reference::ingress_annotations::{SSL_SERVICES, SslService, ssl_services};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(231),
@@ -18,6 +19,15 @@ pub(crate) static RULE: Rule = Rule {
     why: "An entry is `ssl-service=NAME ssl-secret=NAME proxy-ssl-name=HOST`, with `;` between entries. Without \
           `ssl-secret` the traffic is encrypted and the service not verified; an entry for a service that no rule leads to \
           does nothing. IBM's ALBs of today are ingress-nginx and Traefik, which do not read it.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "nothing: it does not read the annotation, and speaks plaintext to the application",
+        ),
+        At::Traefik.shows(
+            "nothing: it does not read the annotation, and speaks plaintext to the application",
+        ),
+        At::Sidecar.shows("logs LH521, and the balancer answers 502"),
+    ],
     example: "\
 metadata:
   annotations:

@@ -12,6 +12,7 @@ use crate::check::Scene;
 use crate::finding::Finding;
 use crate::object::texts;
 use crate::path::FieldPath;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(219),
@@ -20,6 +21,13 @@ pub(crate) static RULE: Rule = Rule {
     why: "The API server lays `stringData` over `data`, without a word: what stands under `data` is never stored. After a \
           renewal that replaced one of the two, the Secret keeps the old certificate, or a key that is not the \
           certificate's.",
+    symptoms: &[
+        At::Apply.shows("nothing"),
+        At::IngressNginx.shows(
+            "serves the old certificate, or logs \"certificate and private key does not have a \
+             matching public key\"",
+        ),
+    ],
     example: "\
 kind: Secret
 data:

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::documents::Documents;
+use crate::sidecar_log;
+use crate::symptom::At;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -20,7 +22,7 @@ fn every_code_is_given_once_and_told_well() {
     let mut codes = BTreeSet::new();
     let mut names = BTreeSet::new();
     for rule in all() {
-        let Rule { code, name, summary, why, example, cure, judge: _ } = rule;
+        let Rule { code, name, summary, why, symptoms: _, example, cure, judge: _ } = rule;
         assert!(codes.insert(code.0), "{code} is given twice");
         assert!(names.insert(*name), "{name} is given twice");
         assert!((100..1000).contains(&code.0), "{code}");
@@ -34,6 +36,27 @@ fn every_code_is_given_once_and_told_well() {
     }
     let sorted: Vec<u16> = all().map(|rule| rule.code.0).collect();
     assert!(sorted.is_sorted());
+}
+
+#[test]
+fn every_code_says_what_is_seen_of_it_and_where() {
+    let of_rules = all().map(|rule| (rule.code, rule.symptoms));
+    let of_log = sidecar_log::all().map(|logged| (logged.code, logged.symptoms));
+    for (code, symptoms) in of_rules.chain(of_log) {
+        assert!(!symptoms.is_empty(), "{code} shows nowhere");
+        let places: BTreeSet<String> = symptoms.iter().map(|it| it.at.to_string()).collect();
+        assert_eq!(places.len(), symptoms.len(), "{code} names a place twice");
+        for Symptom { at, seen } in symptoms {
+            assert!(seen.len() > 3 && !seen.ends_with('.'), "{code}, {at}: {seen}");
+            assert_eq!(seen.matches('`').count() % 2, 0, "{code}, {at}: {seen}");
+            assert_eq!(seen.matches('"').count() % 2, 0, "{code}, {at}: {seen}");
+        }
+        // Of what is about Secrets and those who name them: what its reader does.
+        let by_controller = symptoms.iter().any(|it| it.at.is_controller());
+        let never_stored = symptoms.iter().any(|it| it.at == At::Apply);
+        let is_of_readers = (100..300).contains(&code.0);
+        assert!(by_controller || never_stored || !is_of_readers, "{code} names no controller");
+    }
 }
 
 #[test]

@@ -11,14 +11,22 @@ use crate::object::Object;
 use crate::reference::HostAt;
 use crate::reference::ingress::{Hosts, Ingress};
 use crate::reference::ingress_annotations::{Reader, nginx};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(207),
     name: "tls-host-without-rule",
     summary: "a host of `spec.tls` appears in no rule",
-    why: "Hosts in `spec.tls` choose a certificate; what is served for them stands in `spec.rules`. A host without a rule \
-          gets the controller's 404 page, often because one of the two places has a slip of the pen; and with \
-          ingress-nginx the certificate is not served for it at all, because it makes no server for the host.",
+    why: "Hosts in `spec.tls` choose a certificate; what is served for them stands in `spec.rules`. A host without \
+          a rule leads nowhere, often because one of the two places has a slip of the pen.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "answers the host with 404 and serves its \"Kubernetes Ingress Controller Fake \
+             Certificate\"",
+        ),
+        At::Traefik.shows("answers the host with \"404 page not found\""),
+        At::AwsAlb.shows("answers the host with 404"),
+    ],
     example: "\
 spec:
   tls:

@@ -7,13 +7,18 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::istio_gateway::servers;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(241),
     name: "tls-on-plaintext-port",
     summary: "a server of a Gateway names a certificate and speaks plaintext",
-    why: "Istio reads `tls.credentialName` for the protocols HTTPS and TLS. With HTTP the port speaks plaintext, and clients \
-          that begin with TLS get \"wrong version number\".",
+    why: "Istio reads `tls.credentialName` for the protocols HTTPS and TLS. With HTTP the port speaks plaintext.",
+    symptoms: &[
+        At::Istio.shows("the port speaks plaintext"),
+        At::Curl.shows("\"wrong version number\""),
+        At::Browsers.shows("`ERR_SSL_PROTOCOL_ERROR`"),
+    ],
     example: "\
 kind: Gateway
 spec:

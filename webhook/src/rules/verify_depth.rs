@@ -10,15 +10,24 @@ use crate::finding::Finding;
 use crate::path::FieldPath;
 use crate::reference::Role;
 use crate::reference::ingress_annotations::{Backend, Reader, nginx};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(223),
     name: "verify-depth",
     summary: "`proxy-ssl-verify-depth` or `auth-tls-verify-depth` is too small for the chain at hand",
-    why: "The depth is the number of intermediate certificates between the application's own and the trusted root, and \
-          it is 1 unless written otherwise. Let's Encrypt's chains have two since 2025. nginx logs \"certificate chain too \
-          long\" and answers 502. For clients it is the same (`auth-tls-verify-depth`): where the CAs of `auth-tls-secret` are a \
-          root and two intermediates below it, those whom the lower one issued are answered 400.",
+    why: "The depth is the number of intermediate certificates between the application's own and the trusted root, \
+          and it is 1 unless written otherwise. Let's Encrypt's chains have two since 2025. For clients it is the \
+          same (`auth-tls-verify-depth`): where the CAs of `auth-tls-secret` are a root and two intermediates \
+          below it, those whom the lower one issued are refused.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "502 and \"upstream SSL certificate verify error: (22:certificate chain too long)\"; \
+             for clients 400 and \"client SSL certificate verify error: (22:certificate chain \
+             too long)\"",
+        ),
+        At::Traefik.shows("nothing: it has no such limit"),
+    ],
     example: "\
 metadata:
   annotations:

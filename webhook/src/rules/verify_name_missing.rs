@@ -6,14 +6,18 @@ use super::Rule;
 use crate::check::Scene;
 use crate::finding::Finding;
 use crate::reference::ingress_annotations::{Backend, Reader, nginx};
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(226),
     name: "verify-name-missing",
     summary: "the application is verified, and nothing says against which name",
-    why: "ingress-nginx sends all requests to an upstream of its own, `upstream_balancer`, and without `proxy-ssl-name` \
-          that is the name which the application's certificate is compared with. It logs \"upstream SSL certificate does \
-          not match \"upstream_balancer\"\" and answers 502.",
+    why: "ingress-nginx sends all requests to an upstream of its own, `upstream_balancer`, and without \
+          `proxy-ssl-name` that is the name which the application's certificate is compared with.",
+    symptoms: &[At::IngressNginx.shows(
+        "502 and \"upstream SSL certificate does not match\", followed by the name \
+             `upstream_balancer`",
+    )],
     example: "\
 metadata:
   annotations:

@@ -7,6 +7,7 @@ use super::Rule;
 use super::host_not_covered::{Coverage, san, uncovered};
 use crate::check::Scene;
 use crate::finding::Finding;
+use crate::symptom::At;
 
 pub(crate) static RULE: Rule = Rule {
     code: Code(205),
@@ -14,6 +15,15 @@ pub(crate) static RULE: Rule = Rule {
     summary: "the host is too deep or too short for the certificate's wildcard",
     why: "`*.example.com` stands for exactly one label (RFC 9525, 6.3): `a.example.com`, but neither `example.com` nor \
           `a.b.example.com`. Controllers serve the certificate or their default one, and clients refuse both.",
+    symptoms: &[
+        At::IngressNginx.shows(
+            "logs \"does not contain a Common Name or Subject Alternative Name for server\" and \
+             serves its \"Kubernetes Ingress Controller Fake Certificate\"",
+        ),
+        At::Istio.shows("serves it as it is"),
+        At::Browsers.shows("`NET::ERR_CERT_COMMON_NAME_INVALID`"),
+        At::Curl.shows("\"no alternative certificate subject name matches target host name\""),
+    ],
     example: "\
 spec:
   tls:

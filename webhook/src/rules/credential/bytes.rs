@@ -3,6 +3,8 @@
 use lasthop_contract::problem::Code;
 
 use super::super::Rule;
+use super::seen;
+use crate::symptom::Symptom;
 
 /// A page; the contract finds the problem itself.
 pub(super) const fn page(
@@ -10,10 +12,10 @@ pub(super) const fn page(
     name: &'static str,
     summary: &'static str,
     why: &'static str,
-    texts: (&'static str, &'static str),
+    texts: (&'static [Symptom], &'static str, &'static str),
 ) -> Rule {
-    let (example, cure) = texts;
-    Rule { code, name, summary, why, example, cure, judge: None }
+    let (symptoms, example, cure) = texts;
+    Rule { code, name, summary, why, symptoms, example, cure, judge: None }
 }
 
 pub(super) static PAGES: &[Rule] = &[
@@ -21,9 +23,10 @@ pub(super) static PAGES: &[Rule] = &[
         Code(101),
         "key-missing",
         "a key of the Secret that its reader needs is not there",
-        "Readers look under fixed names. Without one of them ingress-nginx logs \"no keypair or \
-         CA cert could be found\" and serves its default certificate; the sidecar does not start.",
+        "Readers look under fixed names, and the key that one of them needs is not among those of \
+         the Secret.",
         (
+            seen::KEY_MISSING,
             "\
 kind: Secret
 type: Opaque
@@ -37,9 +40,9 @@ data:
         Code(102),
         "key-empty",
         "a key of the Secret is there and holds nothing",
-        "The API server asks that `tls.crt` and `tls.key` exist, not that they hold anything. A \
-         controller serves its default certificate; a sidecar does not become ready.",
+        "The API server asks that `tls.crt` and `tls.key` exist, not that they hold anything.",
         (
+            seen::KEY_EMPTY,
             "\
 kind: Secret
 type: kubernetes.io/tls
@@ -55,10 +58,10 @@ stringData:
         Code(103),
         "value-placeholder",
         "a value of the Secret is still a placeholder",
-        "Text of the kind `${TLS_CRT}` or `CERT BASE64 STRING GOES HERE` was to be replaced \
-         before `kubectl apply`. As base64 it may even be accepted, and no reader can use it: an \
-         Ingress controller serves its default certificate, a sidecar does not become ready.",
+        "Text of the kind `${TLS_CRT}` or `CERT BASE64 STRING GOES HERE` was to be replaced before \
+         `kubectl apply`. As base64 it may even be accepted, and no reader can use it.",
         (
+            seen::VALUE_PLACEHOLDER,
             "\
 kind: Secret
 data:
@@ -75,6 +78,7 @@ data:
          encoded once more by a script, the reader gets base64 text instead of PEM and finds no \
          certificate in it.",
         (
+            seen::ENCODED_TWICE,
             "\
 kind: Secret
 stringData:
@@ -88,10 +92,10 @@ stringData:
         Code(105),
         "der-not-pem",
         "a value is binary DER, readers need PEM",
-        "Windows and Java tools export `.cer`, `.der` and `.p12` files. Readers look for \
-         `-----BEGIN CERTIFICATE-----` and find none; browsers then show ingress-nginx's \"Kubernetes \
-         Ingress Controller Fake Certificate\".",
+        "Windows and Java tools export `.cer`, `.der` and `.p12` files. Readers look for `-----BEGIN \
+         CERTIFICATE-----` and find none.",
         (
+            seen::DER_NOT_PEM,
             "$ kubectl create secret generic shop-tls --from-file=tls.crt=shop.der \
              --from-file=tls.key=shop.key",
             "Convert it: `openssl x509 -inform DER -in FILE -out tls.crt`, for a key `openssl \
@@ -103,9 +107,11 @@ stringData:
         Code(106),
         "byte-order-mark",
         "a value begins with a byte order mark",
-        "Editors on Windows put three bytes before the first line, so the line no longer begins \
-         with `-----BEGIN` and OpenSSL says \"no start line\".",
+        "Editors on Windows put three bytes before the first line, so for a strict reader the line \
+         no longer begins with `-----BEGIN`. Go is one, and with it ingress-nginx and Traefik; Envoy \
+         is another.",
         (
+            seen::BYTE_ORDER_MARK,
             "# a file saved as \"UTF-8 with BOM\"",
             "Save it without: `sed -i '1s/^\\xEF\\xBB\\xBF//' tls.crt`.",
         ),
@@ -115,10 +121,9 @@ stringData:
         "no-pem-block",
         "a value holds no PEM block of the kind that belongs there",
         "The value is text, but not the lines from `-----BEGIN CERTIFICATE-----` to `-----END \
-         CERTIFICATE-----`: often a certificate request, a public key, or a file name. ingress-nginx \
-         serves its default certificate; an Istio gateway has none and cuts every connection, and \
-         Envoy's log says \"Secret is not supplied by SDS\".",
+         CERTIFICATE-----`: often a certificate request, a public key, or a file name.",
         (
+            seen::NO_PEM_BLOCK,
             "\
 stringData:
   tls.crt: |
@@ -131,9 +136,10 @@ stringData:
         Code(108),
         "broken-pem",
         "a PEM block is damaged",
-        "A line is missing, was wrapped, or lost its line breaks on the way through a shell \
-         variable or a template. OpenSSL says \"bad base64 decode\" or \"no end line\".",
+        "A line is missing, was wrapped, or lost its line breaks on the way through a shell variable \
+         or a template.",
         (
+            seen::BROKEN_PEM,
             "\
 stringData:
   tls.crt: \"-----BEGIN CERTIFICATE----- MIIB... -----END CERTIFICATE-----\" # one line",
@@ -145,10 +151,10 @@ stringData:
         Code(109),
         "swapped",
         "certificate and private key are in each other's place",
-        "Nothing reads a key where the certificate belongs: OpenSSL says \"no start line: Expecting: \
-         TRUSTED CERTIFICATE\", controllers serve their default certificate. And what stands under \
-         `tls.crt` is shown by tools that take it for public.",
+        "Nothing reads a key where the certificate belongs. And what stands under `tls.crt` is shown \
+         by tools that take it for public.",
         (
+            seen::SWAPPED,
             "$ kubectl create secret generic shop-tls --from-file=tls.crt=shop.key \
              --from-file=tls.key=shop.crt",
             "Swap them: `kubectl create secret tls NAME --cert=CERTIFICATE --key=KEY --dry-run=client -o yaml | kubectl apply -f -`.",
@@ -158,9 +164,9 @@ stringData:
         Code(110),
         "encrypted-key",
         "the private key is encrypted with a passphrase",
-        "A controller or sidecar has nobody to ask for the passphrase, so it cannot load the key \
-         and serves its default certificate or does not start.",
+        "A controller or sidecar has nobody to ask for the passphrase, so it cannot load the key.",
         (
+            seen::ENCRYPTED_KEY,
             "\
 stringData:
   tls.key: |
@@ -173,9 +179,10 @@ stringData:
         Code(111),
         "several-keys",
         "a value holds more than one private key",
-        "Which one belongs to the certificate is a guess, and readers guess differently: most \
-         take the first. Where that is the wrong one, \"key values mismatch\" is all that is said.",
+        "Which one belongs to the certificate is a guess, and readers guess differently: most take \
+         the first.",
         (
+            seen::SEVERAL_KEYS,
             "$ cat rsa.key ec.key > tls.key",
             "Keep the one that belongs to the certificate, for which `openssl pkey -in FILE -pubout` prints the same as \
              `openssl x509 -in tls.crt -noout -pubkey`: `kubectl create secret tls NAME --cert=tls.crt --key=FILE`. For RSA \
@@ -187,9 +194,9 @@ stringData:
         "broken-key",
         "the private key cannot be loaded",
         "The key is damaged, of a length or on a curve that TLS libraries do not load (RSA below \
-         2048 bits, secp256k1, DSA). An Ingress controller serves its default certificate; a sidecar does not become \
-         ready.",
+         2048 bits, secp256k1, DSA).",
         (
+            seen::BROKEN_KEY,
             "$ openssl genrsa 1024 > tls.key",
             "Make a new pair. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
              basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
@@ -202,6 +209,7 @@ stringData:
         "The PEM is whole but what it holds is no X.509 certificate, or one with a malformed \
          extension. TLS libraries refuse it while loading or in the handshake.",
         (
+            seen::BROKEN_CERTIFICATE,
             "\
 stringData:
   tls.crt: |
@@ -216,9 +224,10 @@ stringData:
         Code(114),
         "too-many-certificates",
         "a value holds more certificates than a chain can have",
-        "Somebody put a bundle of all CAs of a system where the server's chain belongs. Every \
-         client would be sent all of them; most refuse a handshake of that size.",
+        "Somebody put a bundle of all CAs of a system where the server's chain belongs. Every client \
+         would be sent all of them; most refuse a handshake of that size.",
         (
+            seen::TOO_MANY_CERTIFICATES,
             "$ cat shop.crt /etc/ssl/certs/ca-certificates.crt > tls.crt",
             "Keep the server's certificate and its intermediates: `cat shop.crt intermediate.crt > tls.crt`.",
         ),

@@ -4,16 +4,17 @@ use lasthop_contract::problem::Code;
 
 use super::super::Rule;
 use super::bytes::page;
+use super::seen;
 
 pub(super) static PAGES: &[Rule] = &[
     page(
         Code(137),
         "missing-intermediate",
         "the chain of a public CA ends before its root",
-        "Public CAs issue from intermediates, which the server has to send along. Browsers fetch what is \
-         missing or remember it from elsewhere, so the mistake shows in curl, Go and Java alone: \"unable \
-         to get local issuer certificate\", \"certificate signed by unknown authority\".",
+        "Public CAs issue from intermediates, which the server has to send along. Browsers fetch \
+         what is missing or remember it from elsewhere, so the mistake shows in other clients alone.",
         (
+            seen::MISSING_INTERMEDIATE,
             "$ kubectl create secret tls shop-tls --cert=cert.pem --key=privkey.pem # not fullchain.pem",
             "Take the file with the whole chain: `kubectl create secret tls NAME --cert=fullchain.pem \
              --key=privkey.pem --dry-run=client -o yaml | kubectl apply -f -`.",
@@ -26,6 +27,7 @@ pub(super) static PAGES: &[Rule] = &[
         "A chain is one server's certificate and its issuers. A second server's is sent along and serves \
          nobody: which certificate a client gets does not depend on what else is in the file.",
         (
+            seen::SEVERAL_LEAVES,
             "$ cat shop.crt blog.crt intermediate.crt > tls.crt",
             "Make a Secret for each, `kubectl create secret tls NAME --cert=FILE --key=FILE`, and name both: in `spec.tls` an item a host, for the sidecar \
              `lasthop.dev/tls-secret: shop-tls,blog-tls`.",
@@ -36,9 +38,9 @@ pub(super) static PAGES: &[Rule] = &[
         "key-mismatch",
         "the private key is not the one of the certificate",
         "Key and certificate come from two different requests, often because only one of them was \
-         replaced at a renewal. OpenSSL says \"key values mismatch\"; ingress-nginx serves its \
-         default certificate, a sidecar goes on with the pair it had.",
+         replaced at a renewal.",
         (
+            seen::KEY_MISMATCH,
             "$ openssl req -new -key new.key -subj /CN=shop -out shop.csr # but the Secret keeps \
              old.key",
             "Put the pair together that was made together. `openssl x509 -in tls.crt -noout \
@@ -55,6 +57,7 @@ pub(super) static PAGES: &[Rule] = &[
          the CA stands first, the key does not fit the first certificate and nothing can be \
          served.",
         (
+            seen::LEAF_NOT_FIRST,
             "$ cat ca.crt shop.crt > tls.crt",
             "Order it: `cat shop.crt intermediate.crt > tls.crt`, without the root.",
         ),
@@ -66,6 +69,7 @@ pub(super) static PAGES: &[Rule] = &[
         "Many clients sort it out, some do not: Java, Go and GnuTLS versions refuse a chain with \
          a gap, browsers hide the mistake by fetching what is missing.",
         (
+            seen::CHAIN_ORDER,
             "$ cat shop.crt root.crt intermediate.crt > tls.crt",
             "`openssl crl2pkcs7 -nocrl -certfile tls.crt | openssl pkcs7 -print_certs -noout` prints what is there, and \
              who issued which. Order it: server certificate, then each one's issuer, without the root and everything \
@@ -76,11 +80,11 @@ pub(super) static PAGES: &[Rule] = &[
         Code(118),
         "ca-as-leaf",
         "a CA certificate is served as a server's own",
-        "`openssl req -x509` makes a certificate with `CA:TRUE` unless told otherwise. nginx and \
-         Istio serve it without a word, Go, curl and browsers go along where it is trusted; clients \
-         built on webpki (rustls) refuse it as CaUsedAsEndEntity. And whoever gets hold of the pod's \
-         key can issue certificates for any host to all who trust it.",
+        "`openssl req -x509` makes a certificate with `CA:TRUE` unless told otherwise. Some clients \
+         refuse it as a server's, and whoever gets hold of the pod's key can issue certificates for \
+         any host to all who trust it.",
         (
+            seen::CA_AS_LEAF,
             "$ openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=shop.example.com -keyout \
              tls.key -out tls.crt",
             "Issue a server certificate from the CA (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
@@ -92,9 +96,10 @@ pub(super) static PAGES: &[Rule] = &[
         Code(119),
         "x509-version-1",
         "the certificate is X.509 version 1",
-        "`openssl x509 -req` without an extension file makes version 1, which cannot hold a \
-         subject alternative name. Browsers, Go and rustls refuse it.",
+        "`openssl x509 -req` without an extension file makes version 1, which cannot hold a subject \
+         alternative name.",
         (
+            seen::X509_VERSION_1,
             "$ openssl x509 -req -in shop.csr -CA ca.crt -CAkey ca.key -out shop.crt",
             "Give it extensions, which make it version 3. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
              basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
@@ -105,9 +110,9 @@ pub(super) static PAGES: &[Rule] = &[
         "common-name-only",
         "the certificate has its name in the CN alone",
         "Clients have ignored the CN since 2017 and read the subject alternative names only (RFC \
-         9525). Chrome shows `NET::ERR_CERT_COMMON_NAME_INVALID`, Go says \"certificate relies on \
-         legacy Common Name field\".",
+         9525). Some still go by it, so that it seems to work.",
         (
+            seen::COMMON_NAME_ONLY,
             "$ openssl req -new -key shop.key -subj /CN=shop.example.com",
             "Add the name as SAN. To the request for a CA: `openssl req -new -key tls.key -subj /CN=HOST -addext \
              subjectAltName=DNS:HOST -out tls.csr`; with a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
@@ -118,10 +123,9 @@ pub(super) static PAGES: &[Rule] = &[
         Code(121),
         "self-signed",
         "the certificate is signed by itself",
-        "Nobody trusts it but who was given this very certificate. Fine for a trial; users get a \
-         warning page (`NET::ERR_CERT_AUTHORITY_INVALID`), curl says \"self-signed certificate\", and a \
-         balancer that verifies its application answers 502 (nginx) or 503 (Envoy, and so Istio).",
+        "Nobody trusts it but who was given this very certificate. Fine for a trial.",
         (
+            seen::SELF_SIGNED,
             "$ openssl req -x509 -newkey rsa:2048 -nodes -addext basicConstraints=CA:FALSE ...",
             "Take a certificate of a CA that the clients trust: of cert-manager with an ACME issuer, or of a private one \
              (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
@@ -132,10 +136,10 @@ pub(super) static PAGES: &[Rule] = &[
         Code(122),
         "not-for-production",
         "the certificate is from a staging environment, or a temporary one",
-        "Let's Encrypt's staging CA is trusted by nobody, and cert-manager's temporary \
-         certificate only bridges the time until the real one is there. Browsers show \
-         `NET::ERR_CERT_AUTHORITY_INVALID` for both.",
+        "Let's Encrypt's staging CA is trusted by nobody, and cert-manager's temporary certificate \
+         only bridges the time until the real one is there.",
         (
+            seen::NOT_FOR_PRODUCTION,
             "\
 metadata:
   annotations:
@@ -147,11 +151,9 @@ metadata:
         Code(123),
         "expired",
         "the certificate is past its time",
-        "Every client refuses it: `NET::ERR_CERT_DATE_INVALID`, \"certificate has expired\". \
-         Controllers serve it all the same. A balancer that verifies its application answers 502 \
-         (nginx: \"upstream SSL certificate verify error: (10:certificate has expired)\") or 503 (Envoy, \
-         and so Istio: CERTIFICATE_VERIFY_FAILED).",
+        "Every client refuses it, and controllers serve it all the same.",
         (
+            seen::EXPIRED,
             "$ openssl x509 -in tls.crt -noout -enddate # notAfter=Jan  1 00:00:00 2020 GMT",
             "Renew it and apply the Secret again. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
              basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`. A copy of another Secret is not renewed with \
@@ -162,10 +164,10 @@ metadata:
         Code(124),
         "not-yet-valid",
         "the certificate is not valid yet",
-        "Clients refuse it until its time has come: `NET::ERR_CERT_DATE_INVALID`, \"certificate is \
-         not yet valid\". Whoever tries it on the machine that issued it, with the same wrong clock, sees \
-         nothing of that.",
+        "Clients refuse it until its time has come. Whoever tries it on the machine that issued it, \
+         with the same wrong clock, sees nothing of that.",
         (
+            seen::NOT_YET_VALID,
             "$ openssl x509 -in tls.crt -noout -startdate # notBefore=Jan  1 00:00:00 2090 GMT",
             "Apply it when its time has come, or check the clock of the machine that issued it.",
         ),
@@ -178,6 +180,7 @@ metadata:
          shorter. What renews certificates would have done so by now: cert-manager does after two \
          thirds of the lifetime. Controllers serve it to the end without telling clients.",
         (
+            seen::EXPIRES_SOON,
             "$ openssl x509 -in tls.crt -noout -checkend 1209600 # Certificate will expire",
             "Renew it. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
              basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`. With cert-manager, `kubectl describe certificate` says what keeps it.",
@@ -187,11 +190,11 @@ metadata:
         Code(126),
         "weak-key",
         "the key is too short, or of a kind that TLS refuses",
-        "OpenSSL 3, and nginx with it, does not load RSA below 2048 bits (\"ee key too small\"), and \
-         browsers refuse it. Of curves, clients have P-256, P-384 and mostly P-521; a key on another one \
-         (secp256k1), a DSA key or one that is for RSA-PSS alone ends in \"no shared cipher\" or \
-         `handshake_failure`, where it can be loaded at all.",
+        "TLS libraries do not load RSA below 2048 bits. Of curves, clients have P-256, P-384 and \
+         mostly P-521; a key on another one (secp256k1), a DSA key or one that is for RSA-PSS alone \
+         finds no client, where it can be loaded at all.",
         (
+            seen::WEAK_KEY,
             "$ openssl req -newkey rsa:1024 ...",
             "Make a new pair, of EC P-256 or RSA of 2048 bits and more. With a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
              basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
@@ -201,9 +204,9 @@ metadata:
         Code(127),
         "weak-signature",
         "a certificate is signed with an algorithm that TLS refuses",
-        "SHA-1 and MD5 can be forged. OpenSSL 3 says \"ca md too weak\", Go and browsers refuse \
-         the chain.",
+        "SHA-1 and MD5 can be forged, so libraries neither load such a certificate nor trust it.",
         (
+            seen::WEAK_SIGNATURE,
             "$ openssl x509 -req -sha1 ...",
             "Have it issued again with SHA-256, which is what OpenSSL 3 takes unless told otherwise. With a CA of your \
              own: `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
@@ -214,9 +217,10 @@ metadata:
         Code(128),
         "wrong-purpose",
         "the extended key usage does not allow this role",
-        "A certificate for clients alone (clientAuth) is refused when a server presents it: \
-         `NET::ERR_CERT_INVALID`, \"unsupported certificate purpose\".",
+        "A certificate for clients alone (clientAuth) is refused when a server presents it, and the \
+         other way round.",
         (
+            seen::WRONG_PURPOSE,
             "$ openssl x509 -req -extfile <(echo extendedKeyUsage=clientAuth) ...",
             "Have it issued with the usage that the role needs. For a server, with a CA of your own (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
              basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
@@ -229,6 +233,7 @@ metadata:
         "Somebody put the server's or the client's own certificate where the CA's belongs. No \
          chain can lead there, so every client is refused.",
         (
+            seen::NO_CA_IN_BUNDLE,
             "$ kubectl create secret generic client-ca --from-file=ca.crt=client.crt",
             "Put the CA's certificate there, the one that issued the clients' certificates: `openssl x509 -in FILE -noout \
              -ext basicConstraints` prints `CA:TRUE` of it. `kubectl create secret generic NAME \
@@ -242,6 +247,7 @@ metadata:
         "Only certificates with `CA:TRUE` can vouch for others. The extra one does nothing, and \
          who put it there may think that it does.",
         (
+            seen::NOT_A_CA,
             "$ cat ca.crt client.crt > bundle.crt",
             "Leave it out: `cat ca-one.crt ca-two.crt > ca.crt`, of CAs alone. To let one client in, name it in `lasthop.dev/allowed-clients`.",
         ),
@@ -250,10 +256,11 @@ metadata:
         Code(131),
         "ca-expired",
         "a trusted CA is past its time",
-        "Clients whose certificates it issued are refused by most verifiers (nginx answers 400, \
-         \"The SSL certificate error\"), while some go on accepting them: a trust anchor's own dates need \
-         not be looked at (RFC 5280, 6.1). Either is a surprise.",
+        "Clients whose certificates it issued are refused by most verifiers, while some go on \
+         accepting them: a trust anchor's own dates need not be looked at (RFC 5280, 6.1). Either is \
+         a surprise.",
         (
+            seen::CA_EXPIRED,
             "$ openssl x509 -in ca.crt -noout -enddate # notAfter=Jan  1 00:00:00 2020 GMT",
             "Replace it with the CA's current certificate: `kubectl create secret generic NAME --from-file=ca.crt=FILE`.",
         ),
@@ -265,6 +272,7 @@ metadata:
         "Whoever reads the bundle can issue certificates in the CA's name. A bundle is copied \
          freely because it is thought to be public.",
         (
+            seen::KEY_IN_CA_BUNDLE,
             "$ cat ca.crt ca.key > ca-bundle.crt",
             "Take it out at once: `openssl crl2pkcs7 -nocrl -certfile ca-bundle.crt | openssl pkcs7 -print_certs -out ca.crt` \
              leaves the certificates. Treat the CA as compromised: make a new one.",
@@ -276,6 +284,7 @@ metadata:
         "a revocation list cannot be read",
         "A list that cannot be read revokes nobody, so the sidecar refuses to use it.",
         (
+            seen::BROKEN_CRL,
             "$ kubectl create secret generic crl --from-file=ca.crl=list.txt",
             "`openssl crl -in ca.crl -noout -text` shows what is wrong; lists come as DER too: \
              `openssl crl -inform DER -in FILE -out ca.crl`.",
@@ -288,6 +297,7 @@ metadata:
         "Certificates revoked since then are still let in. With `lasthop.dev/client-crl-expired: \
          refuse` everybody is kept out instead.",
         (
+            seen::CRL_EXPIRED,
             "$ openssl crl -in ca.crl -noout -nextupdate # nextUpdate=Jan  1 00:00:00 2020 GMT",
             "Fetch the CA's current list, and have a job do it before each `nextUpdate`.",
         ),
@@ -299,6 +309,7 @@ metadata:
         "Anybody can have a certificate of it, so the chain proves nothing: trust follows the \
          names in `lasthop.dev/allowed-clients` alone.",
         (
+            seen::PUBLIC_CA,
             "\
 metadata:
   annotations:
@@ -310,9 +321,9 @@ metadata:
         Code(136),
         "not-base64",
         "a value under `data` is not base64",
-        "The API server refuses it with \"illegal base64 data at input byte 0\", and does not say \
-         which value it means.",
+        "The API server refuses it, and does not say which value it means.",
         (
+            seen::NOT_BASE64,
             "\
 kind: Secret
 data:

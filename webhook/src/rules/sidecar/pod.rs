@@ -2,6 +2,7 @@
 
 use crate::inject::code;
 use crate::rules::Rule;
+use crate::symptom::At;
 
 pub(super) static PAGES: &[Rule] = &[
     Rule {
@@ -10,6 +11,9 @@ pub(super) static PAGES: &[Rule] = &[
         summary: "a pod with the network of its node asks for a sidecar",
         why: "Its localhost is the node's: every other process there reaches the application past the sidecar, and the \
               sidecar's port is taken on the whole node.",
+        symptoms: &[At::Kubernetes.shows(
+            "without lasthop: a second pod on the node ends with \"address already in use\"",
+        )],
         example: "\
 spec:
   hostNetwork: true",
@@ -21,6 +25,8 @@ spec:
         name: "windows",
         summary: "a pod for Windows nodes asks for a sidecar",
         why: "The sidecar is a Linux program; the pod would hang in `ErrImagePull`.",
+        symptoms: &[At::Kubernetes
+            .shows("the pod stays in `ErrImagePull`, \"no matching manifest for windows\"")],
         example: "\
 spec:
   os:
@@ -34,6 +40,10 @@ spec:
         summary: "a port of the sidecar is taken",
         why: "The containers of a pod share one network, so a port is bound once. Whoever comes second ends with \"address \
               already in use\" and is started again and again.",
+        symptoms: &[
+            At::Kubernetes.shows("`CrashLoopBackOff` of whichever container comes second"),
+            At::Sidecar.shows("\"Address already in use (os error 98)\""),
+        ],
         example: "\
 metadata:
   annotations:
@@ -50,6 +60,8 @@ metadata:
         summary: "with one process table for the pod, the application could read the sidecar's private keys",
         why: "With `shareProcessNamespace: true` a container sees the processes of the others. One that runs as root or \
               as the same user reads their memory and, below `/proc/PID/root`, their files.",
+        symptoms: &[At::Kubernetes
+            .shows("nothing: `kubectl exec` into the application shows the sidecar in `ps`")],
         example: "\
 spec:
   shareProcessNamespace: true
@@ -70,6 +82,10 @@ spec:
         summary: "a container has the sidecar's name",
         why: "Names of containers are unique in a pod, and `lasthop` is the sidecar's. A container of that name which lasthop did \
               not write is left alone, so there is no place for the sidecar.",
+        symptoms: &[At::Apply.shows(
+            "lasthop refuses it; without it, two of the name would be `Duplicate value: \
+                 \"lasthop\"`",
+        )],
         example: "\
 spec:
   containers:
@@ -84,6 +100,8 @@ spec:
         summary: "the port of the application is not known",
         why: "Without `lasthop.dev/ports` the sidecar listens on 8443 and forwards to the application's only port. Where no \
               container declares a port, or they declare several, nobody knows which one is meant.",
+        symptoms: &[At::Apply
+            .shows("lasthop refuses the workload; its message lists the ports that are declared")],
         example: "\
 spec:
   containers:
@@ -105,6 +123,10 @@ metadata:
               probes in its stead. It cannot where the application is on a Unix socket, or where a probe asks the \
               sidecar's status port for one whose original is not in `lasthop.dev/original-probes`. The pod never becomes \
               ready, or is restarted again and again.",
+        symptoms: &[At::Kubernetes.shows(
+            "event `Unhealthy`, \"Readiness probe failed: HTTP probe failed with statuscode: \
+                 404\"",
+        )],
         example: "\
 readinessProbe:
   httpGet:
@@ -124,6 +146,10 @@ readinessProbe:
         why: "`hostPort` opens the application's own port on the address of the node: whoever reaches the node speaks plaintext \
               with the application and is asked for no certificate. And where the application listens on 127.0.0.1 alone, as it \
               should, nothing answers there. What stood there before may stay; where it is meant to, `lasthop.dev/ignore` says why.",
+        symptoms: &[At::Curl.shows(
+            "plaintext is answered at the address of the node; \"Connection refused\" where \
+                 the application listens on 127.0.0.1",
+        )],
         example: "\
 ports:
 - containerPort: 8080
@@ -139,6 +165,9 @@ ports:
         summary: "the application's Unix socket lies in no volume that the sidecar can be shown",
         why: "Containers of a pod share volumes, not file systems. The sidecar is shown the folder of the socket, read-only, if \
               the application's container mounts a volume there.",
+        symptoms: &[
+            At::Sidecar.shows("answers 502, \"No such file or directory (os error 2)\" in its log")
+        ],
         example: "\
 metadata:
   annotations:
@@ -165,6 +194,9 @@ spec:
         summary: "a pod that kubelet makes from a file of its node asks for a sidecar",
         why: "A static pod is kubelet's; the API server has a mirror of it that nobody can change, and it can mount no Secrets. \
               It runs without a sidecar.",
+        symptoms: &[
+            At::Kubernetes.shows("the pod runs `1/1` on its node, whatever its annotations say")
+        ],
         example: "\
 metadata:
   annotations:
@@ -179,6 +211,8 @@ metadata:
         summary: "the image of the sidecar is not one that the operator allows",
         why: "The sidecar holds private keys. Which images may do that is for the operator of lasthop to say, with \
               `--allowed-sidecar-images`, and not for everybody who may write a Deployment.",
+        symptoms: &[At::Apply
+            .shows("lasthop refuses the workload; its message lists the images that are allowed")],
         example: "\
 metadata:
   annotations:
@@ -192,6 +226,7 @@ metadata:
         summary: "a volume has a name that the sidecar needs",
         why: "Names of volumes are unique in a pod. The sidecar's begin with `lasthop-tls-`, `lasthop-ca-`, `lasthop-cacm-`, \
               `lasthop-crl-`, `lasthop-upca-` and `lasthop-upcacm-`, and go on with the name of the Secret.",
+        symptoms: &[At::Apply.shows("`spec.volumes[1].name: Duplicate value` without this check")],
         example: "\
 spec:
   volumes:
@@ -207,6 +242,13 @@ spec:
         why: "The API server refuses a pod in which a request is above its limit. And a pod whose containers all have equal \
               requests and limits is Guaranteed; a sidecar with unequal ones makes it Burstable, which is \
               evicted earlier.",
+        symptoms: &[
+            At::Apply.shows(
+                "`resources.requests: Invalid value: ... must be less than or equal to memory \
+                 limit`",
+            ),
+            At::Kubernetes.shows("or `qosClass: Burstable`, where it was `Guaranteed`"),
+        ],
         example: "\
 metadata:
   annotations:
@@ -221,6 +263,10 @@ metadata:
         summary: "the sidecar is to listen below 1024, and it is not root",
         why: "Most container runtimes let everybody bind low ports in a pod (`net.ipv4.ip_unprivileged_port_start=0`), some do \
               not: there the sidecar ends with \"permission denied\".",
+        symptoms: &[
+            At::Sidecar.shows("\"Permission denied (os error 13)\" as it binds the port"),
+            At::Kubernetes.shows("`CrashLoopBackOff` of the container `lasthop`"),
+        ],
         example: "\
 metadata:
   annotations:
@@ -240,6 +286,8 @@ ports:
         summary: "an ordinary container as sidecar keeps a Job from ending",
         why: "A Job is done when all of its containers are, and a sidecar never is. A native sidecar, an init container \
               that restarts, is ended by kubelet when the others are done; it takes Kubernetes 1.29.",
+        symptoms: &[At::Kubernetes
+            .shows("the Job stays at `0/1` completions, its pod at `1/2` in `NotReady`")],
         example: "\
 kind: Job
 spec:
@@ -256,6 +304,9 @@ spec:
         summary: "what should be a pod is none",
         why: "Without containers, or with a list of volumes that is no list, there is nothing to add a sidecar to. The API \
               server would refuse it as well.",
+        symptoms: &[
+            At::Apply.shows("`spec.containers: Required value`, or \"strict decoding error\"")
+        ],
         example: "\
 spec:
   containers: []",
@@ -268,6 +319,10 @@ spec:
         summary: "the sidecar forwards to a port that no container declares, where they declare others",
         why: "Nothing has to be declared, so the application may well listen there. Where it does not, every request ends in \
               502: a slip of the pen, or the two numbers the wrong way round (the sidecar's port stands first). A port at which a probe aims counts as declared.",
+        symptoms: &[
+            At::Sidecar.shows("answers 502, reason `connection_refused` in its log"),
+            At::IngressNginx.shows("passes the 502 on"),
+        ],
         example: "\
 metadata:
   annotations:
@@ -294,6 +349,15 @@ ports:
               whoever is not of the mesh: kubelet, which asks the sidecar whether it is ready, and a load balancer. The pod never \
               gets ready, and `kubectl describe` shows a startup probe that fails. The sidecar ends TLS itself, so that \
               its ports need no proxy.",
+        symptoms: &[
+            At::Kubernetes.shows(
+                "event `Unhealthy`, \"Startup probe failed\" with \"connection reset by peer\"",
+            ),
+            At::Istio.shows(
+                "Envoy of the pod counts `filter_chain_not_found`; a balancer outside of the \
+                 mesh gets \"Connection reset by peer\"",
+            ),
+        ],
         example: "\
 metadata:
   labels:
