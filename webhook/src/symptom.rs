@@ -1,8 +1,9 @@
 //! Symptoms: what a person sees of a mistake before anybody has named it, and where.
 //!
-//! The messages in double quotes are the ones that the programs print; they were read in their sources
-//! (ingress-nginx 1.15, Traefik 3.7, Istio 1.31, AWS Load Balancer Controller 2.12) or got from the programs
-//! themselves (nginx 1.22, Envoy 1.40, curl with OpenSSL 3, Go 1.26).
+//! Messages stand in double quotes. Those of ingress-nginx 1.15, Traefik 3.7, Istio 1.31 and the AWS Load
+//! Balancer Controller about Secrets were read in their sources; those of nginx 1.22, Envoy 1.40, curl with
+//! OpenSSL 3 and Go 1.26 about broken credentials and refused clients were got from the programs. The rest,
+//! such as browsers' pages and Events of Kubernetes, is from general knowledge: check before relying on it.
 
 use std::fmt;
 
