@@ -21,7 +21,9 @@ mod scene;
 pub use behind::Behind;
 pub use mode::{Limits, Mode, Setting, Validate};
 pub use requester::Requester;
-pub use scene::{Dialer, Maker, Nearest, Own, Pair, Rehearsed, Scene, SeenSecret, Sight, User};
+pub use scene::{
+    Dialer, Maker, Nearest, Own, Pair, Portless, Rehearsed, Scene, SeenSecret, Sight, User,
+};
 
 /// What happens to the object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

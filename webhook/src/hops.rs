@@ -5,11 +5,11 @@
 //! to it. What stands behind a Service is the same for all of them (`inside`), and whether both ends of
 //! a re-encrypted hop fit is rehearsed, not guessed.
 
+use lasthop_contract::credential::SecretData;
 use lasthop_contract::text::escape;
 use serde_json::Value;
 
 use crate::object::{Object, ObjectRef};
-use crate::path::FieldPath;
 use crate::reference::Holder;
 use crate::reference::ingress_annotations::NGINX_DEFAULT_NAME;
 use crate::rehearse::Place;
@@ -21,7 +21,10 @@ mod ingress;
 mod inside;
 mod istio;
 pub(crate) mod next_tier;
+pub(crate) mod stated;
 mod traefik;
+
+use stated::{Certainty, Fields};
 
 /// One way from a host to an application.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,8 +129,8 @@ pub(crate) struct Towards {
     pub(crate) presents: Presents,
     /// What holds the CAs that it verifies the other end with.
     pub(crate) trusts: Option<Anchors>,
-    /// The name that it looks for.
-    pub(crate) expects: Option<String>,
+    /// The names of which it looks for one, DNS names and URIs; none where nobody says.
+    pub(crate) expects: Vec<String>,
     /// The name that it asks for (SNI).
     pub(crate) asks_for: Option<String>,
     facts: Vec<String>,
@@ -139,16 +142,33 @@ pub(crate) struct Anchors {
     pub(crate) holder: Holder,
     pub(crate) namespace: String,
     pub(crate) name: String,
+    /// The one key under which they are looked for, where that is none of the usual.
+    pub(crate) key: Option<&'static str>,
 }
 
 impl Anchors {
     fn of_secret((namespace, name): (String, String)) -> Self {
-        Self { holder: Holder::Secret, namespace, name }
+        Self { holder: Holder::Secret, namespace, name, key: None }
+    }
+
+    fn under(self, key: &'static str) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// What is trusted of all that they hold.
+    pub(crate) fn of(&self, data: &SecretData) -> SecretData {
+        match self.key {
+            None => data.clone(),
+            Some(key) => {
+                let cas = data.get(key).cloned().unwrap_or_default();
+                SecretData::from([("ca.crt".to_owned(), cas)])
+            }
+        }
     }
 
     /// What it is called in a sentence.
     pub(crate) fn called(&self) -> String {
-        let Self { holder, namespace, name } = self;
+        let Self { holder, namespace, name, key: _ } = self;
         format!("{} {}/{}", holder.kind(), escape(namespace), escape(name))
     }
 }
@@ -174,14 +194,18 @@ pub(crate) enum Presents {
     Unknown(String),
 }
 
-/// A hop from an Ingress to a listener of a sidecar that the balancer re-encrypts.
+/// A hop to a listener of a sidecar that an object has a balancer re-encrypt.
 pub(crate) struct Reencrypted {
-    /// The field that says so.
-    pub(crate) path: FieldPath,
+    /// The fields that say so.
+    pub(crate) fields: Fields,
     /// How the balancer speaks.
     pub(crate) towards: Towards,
     /// The listener.
     pub(crate) place: Place,
+    /// The other object that says part of it.
+    pub(crate) with: Option<ObjectRef>,
+    /// Whether they say everything.
+    pub(crate) certainty: Certainty,
 }
 
 /// Whether annotations of `ingress` can have a balancer speak TLS to a Service.
@@ -201,7 +225,7 @@ pub(crate) fn reencrypted(
     for backend in ingress::backends(ingress, namespace) {
         let Some(mut towards) = ingress::annotated(ingress, namespace, &backend) else { continue };
         // That nobody wrote a name is told where it should be written.
-        towards.expects.take_if(|name| name == NGINX_DEFAULT_NAME);
+        towards.expects.retain(|name| name != NGINX_DEFAULT_NAME);
         let named = |service: &&Object| service.name() == backend.name;
         let Some(service) = services.iter().find(named) else { continue };
         let Some(port) = inside::port_of(service, &backend.port) else { continue };
@@ -210,38 +234,12 @@ pub(crate) fn reencrypted(
             for place in places.filter(|place| inside::leads_to(port, place)) {
                 let is_known =
                     |hop: &Reencrypted| hop.towards == towards && hop.place.is_same(&place);
-                if !hops.iter().any(is_known) {
-                    hops.push(Reencrypted { path: path.clone(), towards: towards.clone(), place });
+                if hops.iter().any(is_known) {
+                    continue;
                 }
-            }
-        }
-    }
-    hops
-}
-
-/// The hops to the listeners of `workloads` behind those `services` that `policy`, a `BackendTLSPolicy`, is
-/// for. What the Gateway presents there, it does not say.
-pub(crate) fn reencrypted_by_policy(
-    policy: &Object,
-    namespace: &str,
-    (services, workloads): (&[Object], &[Object]),
-) -> Vec<Reencrypted> {
-    let towards = gateway_api::says(policy, namespace);
-    let path = FieldPath::of(["spec", "validation", "hostname"]);
-    let mut hops: Vec<Reencrypted> = Vec::new();
-    for (name, section) in gateway_api::targets(policy) {
-        let Some(service) = services.iter().find(|it| it.name() == name) else { continue };
-        let ports = service.list("/spec/ports").iter();
-        let is_meant = |port: &&Value| section.is_none() || port["name"].as_str() == section;
-        for (port, workload) in ports
-            .filter(is_meant)
-            .flat_map(|port| inside::pods(workloads, service).map(move |it| (port, it)))
-        {
-            let places = Place::all(workload, namespace).into_iter();
-            for place in places.filter(|place| inside::leads_to(port, place)) {
-                if !hops.iter().any(|hop| hop.place.is_same(&place)) {
-                    hops.push(Reencrypted { path: path.clone(), towards: towards.clone(), place });
-                }
+                let (fields, towards) = (Fields::one(path.clone()), towards.clone());
+                let certainty = Certainty::Said;
+                hops.push(Reencrypted { fields, towards, place, with: None, certainty });
             }
         }
     }

@@ -27,6 +27,7 @@ mod key_kind;
 mod limit_range;
 mod mutual_without_ca;
 mod next_tier_distrusted;
+mod next_tier_port;
 mod next_tier_refuses;
 mod no_certificate;
 mod passthrough_unused;
@@ -160,11 +161,12 @@ static RULES: &[&Rule] = &[
     &sidecar_absent::RULE,
     &next_tier_refuses::RULE,
     &next_tier_distrusted::RULE,
+    &next_tier_port::RULE,
 ];
 
 /// The kinds that rules read, by group and kind. What else is among files is read for what it makes,
 /// or for its labels.
-const KINDS: [(&str, &str); 19] = [
+const KINDS: [(&str, &str); 22] = [
     ("", "Pod"),
     ("", "ReplicationController"),
     ("", "Secret"),
@@ -181,9 +183,12 @@ const KINDS: [(&str, &str); 19] = [
     ("gateway.networking.k8s.io", "BackendTLSPolicy"),
     ("gateway.networking.k8s.io", "Gateway"),
     ("getambassador.io", "Host"),
+    ("getambassador.io", "Mapping"),
+    ("networking.istio.io", "DestinationRule"),
     ("networking.istio.io", "Gateway"),
     ("networking.k8s.io", "Ingress"),
     ("route.openshift.io", "Route"),
+    ("traefik.io", "IngressRoute"),
 ];
 
 /// Whether there are rules for the kind of `object`.

@@ -69,12 +69,18 @@ pub enum Listed {
     Ingresses,
     /// `gateway.networking.k8s.io` ReferenceGrants.
     Grants,
+    /// Istio's Gateways.
+    IstioGateways,
     /// Services.
     Services,
     /// `LimitRange` and `ResourceQuota`: what bounds containers.
     Limits,
     /// Pods.
     Pods,
+    /// Ambassador's `TLSContext`s.
+    TlsContexts,
+    /// Traefik's `ServersTransport`s.
+    Transports,
     /// Deployments, StatefulSets, DaemonSets and CronJobs; among files every kind that makes pods.
     Workloads,
 }
@@ -153,6 +159,21 @@ impl Surroundings {
             Self::Files(files) => match files.beyond(namespace) {
                 Some(cluster) => cluster.list(kind, namespace).await,
                 None => files.list(kind, namespace),
+            },
+        }
+    }
+
+    /// The objects of a kind in all namespaces that `keep` wants.
+    pub async fn everywhere(
+        &self,
+        kind: Listed,
+        keep: impl Fn(&Object) -> bool,
+    ) -> Sighting<Vec<Object>> {
+        match self {
+            Self::Cluster(cluster) => cluster.everywhere(kind, keep).await,
+            Self::Files(files) => match files.cluster() {
+                Some(cluster) => cluster.everywhere(kind, keep).await,
+                None => Sighting::Found(files.everywhere(kind, keep)),
             },
         }
     }

@@ -104,7 +104,8 @@ pub(super) async fn gather<'a>(
     let behind = looks.behind(subject, &namespace).await;
     let room = looks.room(subject).await;
     let grants = looks.grants(subject, &references).await;
-    let rehearsed = looks.rehearsed(subject, mode, now).await;
+    let named_by = users.found().map_or(&[][..], Vec::as_slice);
+    let (rehearsed, portless) = looks.rehearsed((subject, named_by), mode, now).await;
     let scene = Scene {
         object: object.clone(),
         namespace: subject.namespace.clone(),
@@ -119,6 +120,7 @@ pub(super) async fn gather<'a>(
         room,
         grants,
         rehearsed,
+        portless,
         substitutes: surroundings.substitutes().filter(|_| !keeps_variables(object)),
         sidecar: Arc::new(mode.sidecar.clone()),
         now,

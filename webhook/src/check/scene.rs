@@ -49,6 +49,9 @@ pub struct Scene {
     pub grants: BTreeMap<String, Sighting<Vec<Object>>>,
     /// The re-encrypted hops on which the object lies, as far as they were rehearsed and do not work.
     pub rehearsed: Vec<Rehearsed>,
+    /// The Services which the object, or whose who connect to it, name as next tiers at a port that they
+    /// lack.
+    pub portless: Vec<Portless>,
     /// What is going to replace `${NAME}` in the object before it is applied.
     pub substitutes: Option<ObjectRef>,
     /// What holds for the sidecars of the pods that ask for one.
@@ -92,6 +95,19 @@ pub struct Rehearsed {
     pub refused: Outcome,
     /// Who has to change what.
     pub blame: Blame,
+    /// What it weighs.
+    pub severity: Severity,
+}
+
+/// A next tier at a port that its Service lacks.
+#[derive(Clone, Debug)]
+pub struct Portless {
+    /// Who connects.
+    pub outlet: Outlet,
+    /// The Service.
+    pub service: ObjectRef,
+    /// The ports that it has.
+    pub ports: Vec<u64>,
     /// What it weighs.
     pub severity: Severity,
 }

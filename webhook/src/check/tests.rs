@@ -9,12 +9,14 @@ use super::*;
 use crate::surroundings::{Completeness, Files};
 
 mod config_maps;
+mod elsewhere;
 mod hops;
 mod hostile;
 mod kinds;
 mod placeholders;
 mod ratchet;
 mod secrets;
+mod stated;
 
 const NOW: i64 = 1_800_000_000;
 

@@ -2,12 +2,14 @@
 //!
 //! <https://emissary-ingress.dev/docs/3.10/topics/using/mappings/>
 
+use super::stated::{Certainty, Fields, Ports, Stated};
 use super::{
     Anchors, Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, called, takes,
 };
 use crate::object::Object;
+use crate::path::FieldPath;
 
-const GROUP: &str = "getambassador.io";
+pub(super) const GROUP: &str = "getambassador.io";
 
 /// The leads of every `Mapping` that takes `host` in.
 pub(super) fn leads(world: &World<'_>, host: &str) -> Vec<Lead> {
@@ -86,13 +88,30 @@ fn towards(world: &World<'_>, mapping: &Object, is_tls: bool) -> Towards {
         towards.facts.push(fact);
         return towards;
     }
-    let mut contexts = world.of(GROUP, "TLSContext").filter(|it| it.name() == context);
-    let Some(context) = contexts.next() else {
+    let contexts: Vec<&Object> = world.of(GROUP, "TLSContext").collect();
+    let Some(context) = context_of(mapping, context, contexts) else {
         let name = super::escape(context);
         towards.presents =
             Presents::Unknown(format!("TLSContext `{name}` is not among what was looked at"));
         return towards;
     };
+    says(context)
+}
+
+/// The `TLSContext` that `mapping` means by `name`: names hold for all namespaces.
+fn context_of<'a>(mapping: &Object, name: &str, contexts: Vec<&'a Object>) -> Option<&'a Object> {
+    let named: Vec<&Object> = contexts.into_iter().filter(|it| it.name() == name).collect();
+    let own = named.iter().find(|it| it.namespace() == mapping.namespace());
+    match (own, named.as_slice()) {
+        (Some(own), _) => Some(own),
+        (None, [only]) => Some(only),
+        _ => None,
+    }
+}
+
+/// How Ambassador speaks to Services with `context`.
+fn says(context: &Object) -> Towards {
+    let mut towards = Towards { speech: Speech::Tls, ..Towards::default() };
     let secret = |field: &str| {
         let name = context.text(&format!("/spec/{field}"));
         // A name with a dot has its namespace behind it.
@@ -103,7 +122,7 @@ fn towards(world: &World<'_>, mapping: &Object, is_tls: bool) -> Towards {
     if let Some((namespace, name)) = secret("secret") {
         towards.presents = Presents::Secret(namespace, name);
     }
-    towards.trusts = secret("ca_secret").map(Anchors::of_secret);
+    towards.trusts = secret("ca_secret").map(|it| Anchors::of_secret(it).under("tls.crt"));
     if towards.trusts.is_none() {
         let fact =
             "the balancer does not verify the other end: the TLSContext names no `ca_secret`";
@@ -111,4 +130,29 @@ fn towards(world: &World<'_>, mapping: &Object, is_tls: bool) -> Towards {
     }
     towards.asks_for = Some(context.text("/spec/sni").to_owned()).filter(|it| !it.is_empty());
     towards
+}
+
+/// What `mapping` says of its Service, with the `TLSContext` that it names among `contexts`.
+pub(super) fn stated(mapping: &Object, contexts: &[Object]) -> Vec<Stated> {
+    let Some((service, is_tls)) = backend_of(mapping) else { return Vec::new() };
+    let named = mapping.text("/spec/tls");
+    let (towards, with) = match (named, is_tls) {
+        ("", false) => return Vec::new(),
+        ("", true) => (Towards { speech: Speech::Tls, ..Towards::default() }, None),
+        (name, _) => match context_of(mapping, name, contexts.iter().collect()) {
+            Some(context) => (says(context), Some(context.reference(context.namespace()))),
+            None => return Vec::new(),
+        },
+    };
+    let field = if with.is_some() { "tls" } else { "service" };
+    let Backend { namespace, name, port } = service;
+    vec![Stated {
+        namespace,
+        service: name,
+        ports: Ports::One(port),
+        towards,
+        fields: Fields::one(FieldPath::of(["spec", field])),
+        with,
+        certainty: Certainty::Said,
+    }]
 }

@@ -4,13 +4,15 @@
 
 use serde_json::Value;
 
+use super::stated::{Certainty, Fields, Ports, Stated};
 use super::{
     Anchors, Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, called, takes,
 };
 use crate::object::Object;
+use crate::path::FieldPath;
 use crate::reference;
 
-const GROUP: &str = "gateway.networking.k8s.io";
+pub(super) const GROUP: &str = "gateway.networking.k8s.io";
 
 /// The leads of every `HTTPRoute` that takes `host` in.
 pub(super) fn leads(world: &World<'_>, host: &str) -> Vec<Lead> {
@@ -119,14 +121,29 @@ fn towards(world: &World<'_>, service: &Backend) -> Towards {
 }
 
 /// The names of the Services that a `BackendTLSPolicy` is for, each with the one port that is meant, if one is.
-pub(super) fn targets(policy: &Object) -> Vec<(&str, Option<&str>)> {
+fn targets(policy: &Object) -> Vec<(&str, Option<&str>)> {
     let targets = policy.list("/spec/targetRefs").iter();
     let services = targets.filter(|target| text(target, "kind") == Some("Service"));
     services.filter_map(|it| Some((text(it, "name")?, text(it, "sectionName")))).collect()
 }
 
+/// What `policy` says, for every Service that it is for. What the Gateway presents there, it does not say.
+pub(super) fn stated(policy: &Object, namespace: &str) -> Vec<Stated> {
+    let towards = says(policy, namespace);
+    let of_target = |(name, section): (&str, Option<&str>)| Stated {
+        namespace: namespace.to_owned(),
+        service: name.to_owned(),
+        ports: section.map_or(Ports::All, |name| Ports::One(Port::Named(name.to_owned()))),
+        towards: towards.clone(),
+        fields: Fields::one(FieldPath::of(["spec", "validation", "hostname"])),
+        with: None,
+        certainty: Certainty::Said,
+    };
+    targets(policy).into_iter().map(of_target).collect()
+}
+
 /// How Gateways speak to the Services of a `BackendTLSPolicy` of `namespace`.
-pub(super) fn says(policy: &Object, namespace: &str) -> Towards {
+fn says(policy: &Object, namespace: &str) -> Towards {
     let hostname = policy.text("/spec/validation/hostname").to_owned();
     let name = super::escape(policy.name());
     // Which of several a Gateway reads depends on its make.
@@ -135,6 +152,7 @@ pub(super) fn says(policy: &Object, namespace: &str) -> Towards {
             holder: one.holder,
             namespace: one.namespace.clone(),
             name: one.secret.clone(),
+            key: None,
         }),
         _ => None,
     };
@@ -157,8 +175,24 @@ pub(super) fn says(policy: &Object, namespace: &str) -> Towards {
             "a BackendTLSPolicy says nothing of a client certificate".to_owned(),
         ),
         trusts,
-        expects: Some(hostname.clone()).filter(|it| !it.is_empty()),
+        expects: expected(policy),
         asks_for: Some(hostname).filter(|it| !it.is_empty()),
         facts: vec![fact],
+    }
+}
+
+/// The names of which the certificate has to have one: `subjectAltNames` where there are any, and then
+/// `hostname` is only asked for.
+/// <https://gateway-api.sigs.k8s.io/reference/spec/#backendtlspolicyvalidation>
+fn expected(policy: &Object) -> Vec<String> {
+    let listed = policy.list("/spec/validation/subjectAltNames").iter();
+    let listed: Vec<String> = listed
+        .filter_map(|name| text(name, "hostname").or_else(|| text(name, "uri")))
+        .map(str::to_owned)
+        .collect();
+    match policy.text("/spec/validation/hostname") {
+        _ if !listed.is_empty() => listed,
+        "" => Vec::new(),
+        hostname => vec![hostname.to_owned()],
     }
 }

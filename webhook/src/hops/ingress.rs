@@ -186,11 +186,12 @@ fn of_nginx(object: &Object) -> Option<Towards> {
     if backend.verifies() {
         towards.trusts = secret.map(Anchors::of_secret);
         let name = backend.name.as_ref().map(|it| it.value.clone()).filter(|it| !it.is_empty());
-        towards.expects = match backend.reader {
+        let expects = match backend.reader {
             Reader::Traefik => backend.sni().map(str::to_owned),
             Reader::IngressNginx => name.or_else(|| Some(NGINX_DEFAULT_NAME.to_owned())),
             Reader::Unknown => name,
         };
+        towards.expects = expects.into_iter().collect();
     } else {
         towards.facts.push(
             "the balancer does not verify the other end: `proxy-ssl-verify` is not `on`".to_owned(),
@@ -214,7 +215,7 @@ fn of_ssl_service(entry: &SslService, namespace: &str) -> Towards {
             None => Presents::Nothing,
         },
         trusts: secret.map(Anchors::of_secret),
-        expects: entry.name.clone(),
+        expects: entry.name.clone().into_iter().collect(),
         asks_for: None,
         facts,
     }

@@ -198,7 +198,7 @@ async fn with_sidecar(world: &World<'_>, lead: &Lead, place: &Place) -> Hop {
         Presents::Nothing | Presents::Unknown(_) => None,
     };
     let trusts = match &towards.trusts {
-        Some(Anchors { holder, namespace, name }) => Some(match holder {
+        Some(Anchors { holder, namespace, name, key: _ }) => Some(match holder {
             Holder::Secret => world.surroundings.secret(namespace, name).await,
             Holder::ConfigMap => world.surroundings.config_map(namespace, name).await,
         }),
@@ -214,11 +214,13 @@ async fn with_sidecar(world: &World<'_>, lead: &Lead, place: &Place) -> Hop {
     }
     let is_seen = secret.as_ref().is_none_or(|it| it.found().is_some())
         && trusts.as_ref().is_none_or(|it| it.found().is_some());
+    let anchors = trusts.as_ref().and_then(Sighting::found);
+    let anchors = anchors.zip(towards.trusts.as_ref()).map(|(seen, it)| it.of(&seen.data));
     let client = is_seen.then(|| {
         client_of(
             secret.as_ref().and_then(Sighting::found).map(AsRef::as_ref),
-            trusts.as_ref().and_then(Sighting::found).map(|secret| &secret.data),
-            (towards.expects.as_deref(), towards.asks_for.as_deref()),
+            anchors.as_ref(),
+            (towards.expects.as_slice(), towards.asks_for.as_deref()),
         )
     });
     let client = client.flatten();
@@ -241,8 +243,10 @@ fn presented(towards: &Towards, place: &Place, secret: Option<&Sighting<Arc<Seen
         Hop::new(State::Tls).fact(format!("the sidecar presents Secret {}", list(&served, 4)));
     if let Some(anchors) = &towards.trusts {
         let name = anchors.called();
-        let expects = towards.expects.as_ref();
-        let expects = expects.map(|it| format!(", for `{}`", escape(it))).unwrap_or_default();
+        let expects = match towards.expects.as_slice() {
+            [] => String::new(),
+            names => format!(", for {}", list(names, 4)),
+        };
         hop = hop.fact(format!("the balancer verifies it with the CAs of {name}{expects}"));
     }
     hop = towards.facts.iter().fold(hop, |hop, fact| hop.fact(fact.clone()));

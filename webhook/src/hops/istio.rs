@@ -2,12 +2,16 @@
 //!
 //! <https://istio.io/latest/docs/reference/config/networking/>
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
+use super::stated::{Certainty, Fields, Ports, Stated};
 use super::{Anchors, Backend, Hop, Lead, Port, Presents, Speech, State, Towards, World, takes};
 use crate::object::Object;
+use crate::path::FieldPath;
 
-const GROUP: &str = "networking.istio.io";
+pub(super) const GROUP: &str = "networking.istio.io";
 
 /// The leads of every `VirtualService` behind a Gateway that takes `host` in.
 pub(super) fn leads(world: &World<'_>, host: &str) -> Vec<Lead> {
@@ -121,18 +125,26 @@ fn towards(world: &World<'_>, backend: &Backend) -> Towards {
     let Some(rule) = world.of(GROUP, "DestinationRule").find(is_meant) else {
         return Towards::default();
     };
+    let tls = match of_port(rule, &backend.port) {
+        Some(settings) => settings.get("tls"),
+        None => rule.0.pointer("/spec/trafficPolicy/tls"),
+    };
+    tls.map(|tls| says(rule, tls, Some(rule.namespace()))).unwrap_or_default()
+}
+
+/// What `tls` of `rule` says. The Secret that it names is of the namespace `secrets`, where that is known.
+fn says(rule: &Object, tls: &Value, secrets: Option<&str>) -> Towards {
     let name = super::escape(rule.name());
-    let tls = of_port(rule, &backend.port).or_else(|| rule.0.pointer("/spec/trafficPolicy/tls"));
-    let Some(tls) = tls else { return Towards::default() };
     let mode = text(tls, "/mode").unwrap_or("DISABLE");
-    let secret = text(tls, "/credentialName");
-    let secret = secret.map(|secret| (rule.namespace().to_owned(), secret.to_owned()));
+    let named = text(tls, "/credentialName");
+    let secret = named.zip(secrets).map(|(secret, of)| (of.to_owned(), secret.to_owned()));
     let unknown = |why: &str| Presents::Unknown(format!("{why}, says DestinationRule `{name}`"));
-    let presents = match (mode, &secret) {
-        ("MUTUAL", Some((namespace, secret))) => {
+    let presents = match (mode, named, &secret) {
+        ("MUTUAL", _, Some((namespace, secret))) => {
             Presents::Secret(namespace.clone(), secret.clone())
         }
-        ("MUTUAL", None) => unknown("it presents files of the Gateway's pod"),
+        ("MUTUAL", Some(_), None) => unknown("it presents a Secret of the Gateway's namespace"),
+        ("MUTUAL", None, _) => unknown("it presents files of the Gateway's pod"),
         _ => Presents::Nothing,
     };
     let speech = match mode {
@@ -147,7 +159,7 @@ fn towards(world: &World<'_>, backend: &Backend) -> Towards {
         other => Speech::Unknown(format!("tls mode `{}`", super::escape(other))),
     };
     let skips = tls.get("insecureSkipVerify") == Some(&serde_json::json!(true));
-    let facts = match (&secret, skips) {
+    let facts = match (named, skips) {
         _ if matches!(speech, Speech::Plaintext | Speech::Unknown(_)) => Vec::new(),
         (_, true) => {
             vec!["the balancer does not verify the other end: `insecureSkipVerify`".to_owned()]
@@ -157,20 +169,74 @@ fn towards(world: &World<'_>, backend: &Backend) -> Towards {
         }
         _ => Vec::new(),
     };
+    let names = tls.get("subjectAltNames").and_then(Value::as_array).into_iter().flatten();
     Towards {
         speech,
         presents,
         trusts: secret.filter(|_| !skips).map(Anchors::of_secret),
-        expects: tls.pointer("/subjectAltNames/0").and_then(Value::as_str).map(str::to_owned),
+        expects: names.filter_map(Value::as_str).map(str::to_owned).collect(),
         asks_for: text(tls, "/sni").map(str::to_owned),
         facts,
     }
 }
 
+/// What `rule` says of one port. It holds instead of what is said of all ports.
 fn of_port<'a>(rule: &'a Object, port: &Port) -> Option<&'a Value> {
     let Port::Number(number) = port else { return None };
-    let settings = rule.list("/spec/trafficPolicy/portLevelSettings").iter();
-    let mut of_port =
-        settings.filter(|it| it.pointer("/port/number").and_then(Value::as_u64) == Some(*number));
-    of_port.next()?.get("tls")
+    let mut settings = rule.list("/spec/trafficPolicy/portLevelSettings").iter();
+    settings.find(|it| it.pointer("/port/number").and_then(Value::as_u64) == Some(*number))
+}
+
+/// What `rule`, a `DestinationRule` of `namespace`, says of the Service that is its host. `credentialName`
+/// is a Secret of the proxy's namespace, and `proxies` are those of Gateways.
+/// <https://istio.io/latest/docs/reference/config/networking/destination-rule/#ClientTLSSettings>
+pub(super) fn stated(rule: &Object, namespace: &str, proxies: &BTreeSet<String>) -> Vec<Stated> {
+    let labels: Vec<&str> = rule.text("/spec/host").split('.').collect();
+    let (service, of) = match labels.as_slice() {
+        [name] if !name.is_empty() => (*name, namespace),
+        [name, of, "svc", ..] => (*name, *of),
+        _ => return Vec::new(),
+    };
+    let secrets = match proxies.len() {
+        _ if rule.0.pointer("/spec/workloadSelector").is_some() => Some(namespace),
+        0 => Some(namespace),
+        1 => proxies.first().map(String::as_str),
+        _ => proxies.contains(namespace).then_some(namespace),
+    };
+    let policy = FieldPath::of(["spec", "trafficPolicy"]);
+    let stated = |tls: &Value, path: &FieldPath, ports| {
+        let towards = says(rule, tls, secrets);
+        (towards.speech == Speech::Tls).then(|| Stated {
+            namespace: of.to_owned(),
+            service: service.to_owned(),
+            ports,
+            towards,
+            fields: fields(tls, path),
+            with: None,
+            // Subsets and rules of other namespaces may say otherwise.
+            certainty: Certainty::Likely,
+        })
+    };
+    let settings = rule.list("/spec/trafficPolicy/portLevelSettings").iter().enumerate();
+    let of_ports: Vec<(usize, u64, &Value)> = settings
+        .filter_map(|(at, it)| Some((at, it.pointer("/port/number")?.as_u64()?, it)))
+        .collect();
+    let numbers = of_ports.iter().map(|(_, number, _)| *number).collect();
+    let of_all = rule.0.pointer("/spec/trafficPolicy/tls");
+    let of_all = of_all.and_then(|tls| stated(tls, &policy.key("tls"), Ports::AllBut(numbers)));
+    let of_ports = of_ports.into_iter().filter_map(|(at, number, it)| {
+        let path = policy.key("portLevelSettings").index(at).key("tls");
+        stated(it.get("tls")?, &path, Ports::One(Port::Number(number)))
+    });
+    of_all.into_iter().chain(of_ports).collect()
+}
+
+fn fields(tls: &Value, path: &FieldPath) -> Fields {
+    let written = |field: &str| tls.get(field).is_some().then(|| path.key(field));
+    Fields {
+        speech: path.key("mode"),
+        presents: written("credentialName"),
+        trusts: written("credentialName"),
+        expects: written("subjectAltNames"),
+    }
 }

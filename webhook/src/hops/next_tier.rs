@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::inside;
-use crate::object::Object;
+use crate::object::{Object, ObjectRef};
 use crate::path::FieldPath;
 use crate::rehearse::{Outlet, Place};
 
@@ -70,6 +70,48 @@ fn leads_to(service: &Object, port: u16, place: &Place) -> bool {
     }
     let number = super::Port::Number(u64::from(port));
     inside::port_of(service, &number).is_some_and(|port| inside::leads_to(port, place))
+}
+
+/// A Service that lacks the port which an upstream names.
+pub(crate) struct Lacking {
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// The Service.
+    pub(crate) service: ObjectRef,
+    /// The ports that it has.
+    pub(crate) ports: Vec<u64>,
+}
+
+/// The one of `services`, of the namespace that the host of `outlet` means, that has no such port. What
+/// is but a name for something else has no ports of its own, nor has a Service without address.
+///
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#externalname>
+pub(crate) fn portless(outlet: &Outlet, services: &[Object]) -> Option<Lacking> {
+    let upstream = &outlet.originate.upstream;
+    let ServiceName { namespace, name } =
+        ServiceName::of(upstream.host(), &outlet.workload.namespace)?;
+    let is_it = |service: &&Object| {
+        service.name() == name
+            && (service.namespace().is_empty() || service.namespace() == namespace)
+    };
+    let named: Vec<&Object> = services.iter().filter(is_it).collect();
+    let first = *named.first()?;
+    let mut ports = Vec::new();
+    for service in named {
+        let has_none = service.text("/spec/clusterIP") == "None"
+            || service.text("/spec/type") == "ExternalName"
+            || service.list("/spec/ports").is_empty();
+        if has_none {
+            return None;
+        }
+        let tcp = service.list("/spec/ports").iter();
+        let tcp = tcp.filter(|it| matches!(it["protocol"].as_str(), None | Some("TCP")));
+        ports.extend(tcp.filter_map(|it| it["port"].as_u64()));
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    let service = first.reference(&namespace);
+    (!ports.contains(&u64::from(upstream.port()))).then_some(Lacking { namespace, service, ports })
 }
 
 /// The first port of `service` that leads to the listener at `place`.

@@ -11,13 +11,13 @@ use super::handshake::{Client, Trusts};
 use crate::check::SeenSecret;
 
 /// The client that presents what is in `secret` (nothing where there is none, or where that holds
-/// only CAs), verifies with the CAs in `trusts`, and `(looks for, asks for)` these names.
+/// only CAs), verifies with the CAs in `trusts`, and `(looks for one of, asks for)` these names.
 ///
 /// [`None`] where the Secret holds what cannot be presented: that is told where the Secret is judged.
 pub fn client_of(
     secret: Option<&SeenSecret>,
     trusts: Option<&SecretData>,
-    (expects, asks_for): (Option<&str>, Option<&str>),
+    (expects, asks_for): (&[String], Option<&str>),
 ) -> Option<Client> {
     let presents = match secret {
         Some(secret) if holds_chain(&secret.secret.data) => {
@@ -40,7 +40,7 @@ fn holds_chain(data: &SecretData) -> bool {
 
 /// What is verified with the CAs of a Secret; [`None`] where they cannot be used. A Secret without any
 /// verifies nothing.
-fn trust(data: &SecretData, expects: Option<&str>) -> Option<Trusts> {
+fn trust(data: &SecretData, expects: &[String]) -> Option<Trusts> {
     if credential::CA_KEYS.iter().all(|key| data.get(*key).is_none_or(Vec::is_empty)) {
         return Some(Trusts::Anything);
     }
@@ -48,15 +48,31 @@ fn trust(data: &SecretData, expects: Option<&str>) -> Option<Trusts> {
     if !trust.is_usable() {
         return None;
     }
-    let names = match expects.map(|name| ServerName::try_from(name.to_owned())) {
-        Some(Ok(name)) => ServerNames::Host(name),
-        // No certificate can have such a name.
-        Some(Err(_syntax)) => ServerNames::Listed(vec![ClientPattern::Dns(expects?.to_owned())]),
-        None => ServerNames::Listed(Vec::new()),
+    let policy = |names| {
+        let policy = ServerPolicy::new(Authorities::These(&trust.authorities), names);
+        policy.ok().map(Arc::new)
     };
-    let policy = ServerPolicy::new(Authorities::These(&trust.authorities), names).ok()?;
-    let policy = Arc::new(policy);
-    Some(if expects.is_some() { Trusts::ChainAndName(policy) } else { Trusts::Chain(policy) })
+    if expects.is_empty() {
+        return policy(ServerNames::Listed(Vec::new())).map(Trusts::Chain);
+    }
+    let policies: Option<Vec<_>> = expects.iter().map(|name| policy(server_name(name))).collect();
+    policies.map(Trusts::ChainAndName)
+}
+
+/// A DNS name or an address as TLS clients compare it; else a URI, or a wildcard of which the
+/// certificate has to have the text.
+fn server_name(written: &str) -> ServerNames {
+    let pattern = || {
+        if written.contains("://") {
+            return ClientPattern::Uri(written.to_owned());
+        }
+        // No certificate can have another such name.
+        ClientPattern::Dns(written.to_owned())
+    };
+    match ServerName::try_from(written.to_owned()) {
+        Ok(name) => ServerNames::Host(name),
+        Err(_syntax) => ServerNames::Listed(vec![pattern()]),
+    }
 }
 
 impl Client {

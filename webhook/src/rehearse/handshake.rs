@@ -51,8 +51,38 @@ pub enum Trusts {
     Anything,
     /// It verifies the chain; nobody knows which name it looks for.
     Chain(Arc<ServerPolicy>),
-    /// It verifies chain and name.
-    ChainAndName(Arc<ServerPolicy>),
+    /// It verifies chain and name; any of several is enough.
+    ChainAndName(Vec<Arc<ServerPolicy>>),
+}
+
+impl Trusts {
+    /// Why a server with this `chain` is refused at `now`, if it is.
+    fn refusal(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Option<ServerRefusal> {
+        let policies = match self {
+            Self::Anything => return None,
+            Self::Chain(policy) => {
+                let refusal = policy.judge(chain, now).err()?;
+                let of_name = matches!(refusal.reason, ServerRefusalReason::WrongName { .. });
+                return (!of_name).then_some(refusal);
+            }
+            Self::ChainAndName(policies) => policies,
+        };
+        let mut refusals = Vec::new();
+        for policy in policies {
+            refusals.push(policy.judge(chain, now).err()?);
+        }
+        let mut names = Vec::new();
+        for refusal in &refusals {
+            if let ServerRefusalReason::WrongName { expected } = &refusal.reason {
+                names.extend(expected.iter().cloned());
+            }
+        }
+        let mut first = refusals.into_iter().next()?;
+        if let ServerRefusalReason::WrongName { expected } = &mut first.reason {
+            *expected = names;
+        }
+        Some(first)
+    }
 }
 
 /// A version of TLS.
@@ -299,20 +329,11 @@ impl ServerCertVerifier for Habits {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let policy = match &self.trusts {
-            Trusts::Anything => return Ok(ServerCertVerified::assertion()),
-            Trusts::Chain(policy) | Trusts::ChainAndName(policy) => policy,
-        };
         let chain: Vec<CertificateDer<'_>> =
             std::iter::once(end_entity).chain(intermediates).cloned().collect();
-        match policy.judge(&chain, now) {
-            Ok(_certificate) => Ok(ServerCertVerified::assertion()),
-            Err(ServerRefusal { reason: ServerRefusalReason::WrongName { .. }, .. })
-                if matches!(self.trusts, Trusts::Chain(_)) =>
-            {
-                Ok(ServerCertVerified::assertion())
-            }
-            Err(refusal) => {
+        match self.trusts.refusal(&chain, now) {
+            None => Ok(ServerCertVerified::assertion()),
+            Some(refusal) => {
                 self.hear(refusal);
                 Err(Error::General("the client does not trust the sidecar".to_owned()))
             }

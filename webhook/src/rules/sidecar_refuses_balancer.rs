@@ -13,6 +13,7 @@ use crate::check::{Dialer, Rehearsed, Scene, SeenSecret};
 use crate::finding::Finding;
 use crate::hops::next_tier;
 use crate::inject;
+use crate::object::ObjectRef;
 use crate::path::FieldPath;
 use crate::rehearse::{Blame, Outcome};
 use crate::symptom::At;
@@ -72,12 +73,17 @@ fn judge(scene: &Scene) -> Vec<Finding> {
 /// A finding of `rule` for every `wanted` hop: at the end that is in question, or at what is between the
 /// ends.
 pub(super) fn findings(scene: &Scene, rule: &Rule, wanted: fn(&Rehearsed) -> bool) -> Vec<Finding> {
-    // Without the label there is no sidecar, which is said of the workload.
-    if !inject::is_switched_on_in(&scene.home) {
-        return Vec::new();
-    }
     let meant = scene.rehearsed.iter().filter(|it| wanted(it) && !is_of_the_moment(it));
+    let meant = meant.filter(|it| has_sidecars(scene, it));
     meant.map(|rehearsed| finding(scene, rule, rehearsed)).collect()
+}
+
+/// Whether there are sidecars at the ends where there should be. Without the label there are none, which
+/// is said of the workload; of other namespaces it was looked up.
+fn has_sidecars(scene: &Scene, Rehearsed { from, place, .. }: &Rehearsed) -> bool {
+    let is_home = |workload: &ObjectRef| workload.namespace == scene.namespace;
+    let begins = matches!(from, Dialer::Sidecar(outlet) if is_home(&outlet.workload));
+    !(begins || is_home(&place.workload)) || inject::is_switched_on_in(&scene.home)
 }
 
 fn finding(scene: &Scene, rule: &Rule, rehearsed: &Rehearsed) -> Finding {
@@ -94,12 +100,12 @@ fn path(scene: &Scene, Rehearsed { from, place, blame, .. }: &Rehearsed) -> Fiel
     if let Some(own) = &scene.own {
         return of_secret(&own.secret);
     }
-    if scene.object.is("", "Service") {
-        let port = next_tier::port_towards(&scene.object, place);
-        return port.unwrap_or_else(|| FieldPath::of(["spec", "ports"]));
-    }
     match from {
         Dialer::Balancer { ingress, path } if *ingress == object => path.clone(),
+        _ if scene.object.is("", "Service") => {
+            let port = next_tier::port_towards(&scene.object, place);
+            port.unwrap_or_else(|| FieldPath::of(["spec", "ports"]))
+        }
         Dialer::Sidecar(outlet) if outlet.workload == object => outlet.field(at_outlet(blame)),
         Dialer::Balancer { .. } | Dialer::Sidecar(_) => {
             place.field(blame.annotation.unwrap_or(name::TLS_SECRET))

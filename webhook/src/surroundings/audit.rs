@@ -13,7 +13,7 @@ const fn collection(group: &'static str, resource: &'static str, kind: &'static 
 
 /// What is judged of every namespace, or bounds what is, beside the custom resources that name Secrets
 /// and what makes Secrets.
-static JUDGED: [Collection; 15] = [
+static JUDGED: [Collection; 18] = [
     collection("", "configmaps", "ConfigMap"),
     collection("", "limitranges", "LimitRange"),
     collection("", "pods", "Pod"),
@@ -33,7 +33,25 @@ static JUDGED: [Collection; 15] = [
         resource: "backendtlspolicies",
         kind: "BackendTLSPolicy",
     },
+    Collection {
+        group: "getambassador.io",
+        versions: &["v3alpha1", "v2"],
+        resource: "mappings",
+        kind: "Mapping",
+    },
+    Collection {
+        group: "networking.istio.io",
+        versions: &["v1", "v1beta1", "v1alpha3"],
+        resource: "destinationrules",
+        kind: "DestinationRule",
+    },
     collection("networking.k8s.io", "ingresses", "Ingress"),
+    Collection {
+        group: "traefik.io",
+        versions: &["v1alpha1"],
+        resource: "ingressroutes",
+        kind: "IngressRoute",
+    },
 ];
 
 /// More objects of one kind in one namespace are not listed.

@@ -114,6 +114,27 @@ fn collections(kind: Listed) -> &'static [Collection] {
                 }]
             }
         }
+        Listed::IstioGateways => std::slice::from_ref(&ISTIO_GATEWAYS),
+        Listed::TlsContexts => {
+            const {
+                &[Collection {
+                    group: "getambassador.io",
+                    versions: &["v3alpha1", "v2"],
+                    resource: "tlscontexts",
+                    kind: "TLSContext",
+                }]
+            }
+        }
+        Listed::Transports => {
+            const {
+                &[Collection {
+                    group: "traefik.io",
+                    versions: &["v1alpha1"],
+                    resource: "serverstransports",
+                    kind: "ServersTransport",
+                }]
+            }
+        }
         Listed::Pods => const { &[collection("", "pods", "Pod")] },
         Listed::Services => const { &[collection("", "services", "Service")] },
         // No ReplicaSets and no Jobs: nearly all of them are made by what is listed here.
@@ -193,6 +214,16 @@ impl Cluster {
         self.told(try_join_all(lists).await.map(|lists| lists.concat()))
     }
 
+    /// The objects of a kind in all namespaces that `keep` wants.
+    pub(super) async fn everywhere(
+        &self,
+        kind: Listed,
+        keep: impl Fn(&Object) -> bool,
+    ) -> Sighting<Vec<Object>> {
+        let lists = collections(kind).iter().map(|it| self.list_kept(it, "", &keep));
+        self.told(try_join_all(lists).await.map(|lists| lists.concat()))
+    }
+
     /// The namespaces of the pods with all the labels of `selector`. Of the pods nothing else is asked
     /// for than their metadata.
     pub(super) async fn namespaces_of_pods(
@@ -230,6 +261,15 @@ impl Cluster {
         collection: &Collection,
         place: &str,
     ) -> Result<Vec<Object>, ApiError> {
+        self.list_kept(collection, place, |_| true).await
+    }
+
+    async fn list_kept(
+        &self,
+        collection: &Collection,
+        place: &str,
+        keep: impl Fn(&Object) -> bool,
+    ) -> Result<Vec<Object>, ApiError> {
         let Collection { group, versions, resource, kind } = collection;
         for version in *versions {
             let (root, version) = match *group {
@@ -237,7 +277,7 @@ impl Cluster {
                 group => ("apis", format!("{group}/{version}")),
             };
             let path = format!("/{root}/{version}/{place}{resource}");
-            match self.api.list(&path, &version, kind).await {
+            match self.api.list_where(&path, (&version, kind), &keep).await {
                 Err(ApiError::Missing) => {}
                 answer => return answer,
             }

@@ -199,6 +199,15 @@ impl Files {
         Sighting::Found(found)
     }
 
+    /// The documents of a kind that `keep` wants.
+    pub(super) fn everywhere(&self, kind: Listed, keep: impl Fn(&Object) -> bool) -> Vec<Object> {
+        let from = (kind, String::new());
+        let of_kind = self.index.listed.range(from..).take_while(|((it, _), _)| *it == kind);
+        let positions = of_kind.flat_map(|(_, positions)| positions);
+        let found = positions.filter_map(|at| self.index.documents.get(*at));
+        found.filter(|it| keep(it)).cloned().collect()
+    }
+
     /// The namespaces of the pods, and of the workloads whose pods, have all these labels.
     pub(super) fn namespaces_of_pods(&self, selector: &BTreeMap<&str, &str>) -> BTreeSet<String> {
         namespaces_of_pods(&self.index.documents, selector)
@@ -306,6 +315,9 @@ fn listed_as(document: &Object) -> Option<Listed> {
         ("networking.k8s.io" | "extensions", "Ingress") => Some(Listed::Ingresses),
         ("", "LimitRange" | "ResourceQuota") => Some(Listed::Limits),
         (gateway_api::GROUP, "ReferenceGrant") => Some(Listed::Grants),
+        ("networking.istio.io", "Gateway") => Some(Listed::IstioGateways),
+        ("getambassador.io", "TLSContext") => Some(Listed::TlsContexts),
+        ("traefik.io", "ServersTransport") => Some(Listed::Transports),
         ("", "Pod") => Some(Listed::Pods),
         ("", "Service") => Some(Listed::Services),
         ("apps" | "batch", _) | ("", "ReplicationController") => Some(Listed::Workloads),

@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::{Key, Looks};
-use crate::check::scene::{self, Rehearsed, SeenSecret};
-use crate::check::{Mode, Setting, Subject};
+use crate::check::scene::{self, Portless, Rehearsed, SeenSecret};
+use crate::check::{Mode, Setting, Subject, User};
 use crate::finding::Severity;
 use crate::hops::{self, Anchors, Presents};
 use crate::inject::Mount;
@@ -21,6 +21,7 @@ use crate::rehearse::{
 };
 use crate::surroundings::Sighting;
 
+mod elsewhere;
 mod hop;
 
 use hop::{Dialer, Hop};
@@ -53,24 +54,29 @@ enum FromEnd {
 }
 
 impl From<Anchors> for Key {
-    fn from(Anchors { holder, namespace, name }: Anchors) -> Self {
+    fn from(Anchors { holder, namespace, name, key: _ }: Anchors) -> Self {
         Self { holder, namespace, name }
     }
 }
 
 impl Looks<'_> {
-    /// The hops on which `subject` lies, as far as they do not work.
+    /// The hops on which `subject` lies, as far as they do not work, and the next tiers to which there is
+    /// none. `users` are who names it, where it is a Secret.
     pub(super) async fn rehearsed(
         &self,
-        subject: &Subject,
+        (subject, users): (&Subject, &[User]),
         mode: &Mode,
         now: i64,
-    ) -> Vec<Rehearsed> {
-        let hops = self.hops(subject, mode).await;
+    ) -> (Vec<Rehearsed>, Vec<Portless>) {
+        let found = self.hops(subject, users, mode).await;
         let mut all = Vec::new();
-        for hop in hops.into_iter().take(MOST_REHEARSALS) {
+        for hop in found.hops.into_iter().take(MOST_REHEARSALS) {
             all.push(self.ends(subject, hop, now).await);
         }
+        (self.run(all, mode).await, found.portless)
+    }
+
+    async fn run(&self, all: Vec<Ends>, mode: &Mode) -> Vec<Rehearsed> {
         if all.is_empty() {
             return Vec::new();
         }
@@ -167,10 +173,11 @@ impl Ends {
         let listener = Listener::new(&place.terminate, &found);
         match from {
             FromEnd::Balancer { balancer, presents, trusts } => {
-                let hop::Balancer { from, path, towards } = *balancer;
+                let called = balancer.called();
+                let hop::Balancer { from, fields, with: _, towards } = *balancer;
                 let client = client(&towards, presents.as_ref(), trusts.as_ref())?;
                 let acts = rehearse(&listener, Caller::Client(&client), now).ok()?;
-                let (called, chain) = (from.to_string(), client.chain());
+                let chain = client.chain();
                 let trusts = towards.trusts.as_ref();
                 let trusts = trusts.map(|anchors| format!("the CAs in {}", anchors.called()));
                 let trusts = trusts.as_deref();
@@ -183,6 +190,7 @@ impl Ends {
                 ) {
                     return None;
                 }
+                let path = fields.about(blame.code).clone();
                 let from = scene::Dialer::Balancer { ingress: from, path };
                 Some(Rehearsed { from, place, refused, blame, severity })
             }
@@ -226,11 +234,11 @@ fn client(
         (Presents::Unknown(_), _) if towards.trusts.is_some() => None,
         _ => return None,
     };
-    let trusts = match trusts {
-        Some(Sighting::Found(seen)) => Some(&seen.secret.data),
-        Some(_) => return None,
-        None => None,
+    let trusts = match (trusts, &towards.trusts) {
+        (Some(Sighting::Found(seen)), Some(anchors)) => Some(anchors.of(&seen.secret.data)),
+        (Some(_), _) => return None,
+        (None, _) => None,
     };
-    let names = (towards.expects.as_deref(), towards.asks_for.as_deref());
-    client_of(presents, trusts, names)
+    let names = (towards.expects.as_slice(), towards.asks_for.as_deref());
+    client_of(presents, trusts.as_ref(), names)
 }

@@ -3,13 +3,13 @@
 use super::*;
 
 /// A CA with what it issued.
-struct Ca {
-    pem: String,
+pub(super) struct Ca {
+    pub(super) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Ca {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -18,7 +18,7 @@ impl Ca {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    fn secret(&self, name: &str, dns: &str) -> Value {
+    pub(super) fn secret(&self, name: &str, dns: &str) -> Value {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![dns.to_owned()]).unwrap();
         let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
@@ -29,14 +29,14 @@ impl Ca {
     }
 }
 
-fn of_secret(name: &str, data: &Value) -> Value {
+pub(super) fn of_secret(name: &str, data: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
         "metadata": {"name": name, "namespace": "shop"}, "stringData": data,
     })
 }
 
-fn deployment(name: &str, annotations: &[(&str, &str)]) -> Value {
+pub(super) fn deployment(name: &str, annotations: &[(&str, &str)]) -> Value {
     let mut all = json!({"lasthop.dev/inject": "true"});
     for (key, value) in annotations {
         all[format!("lasthop.dev/{key}")] = json!(value);
@@ -51,7 +51,7 @@ fn deployment(name: &str, annotations: &[(&str, &str)]) -> Value {
     })
 }
 
-fn service(port: u16, target: u16) -> Value {
+pub(super) fn service(port: u16, target: u16) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", "namespace": "shop"},
         "spec": {"selector": {"app": "orders"}, "ports": [{"port": port, "targetPort": target}]},
@@ -63,17 +63,17 @@ fn labelled() -> Value {
 }
 
 /// `web`, whose sidecar connects to that of `orders`; nothing is wrong with them.
-struct Tiers {
-    ca: Ca,
-    web: Value,
-    orders: Value,
-    service: Value,
-    client: Value,
-    server: Value,
+pub(super) struct Tiers {
+    pub(super) ca: Ca,
+    pub(super) web: Value,
+    pub(super) orders: Value,
+    pub(super) service: Value,
+    pub(super) client: Value,
+    pub(super) server: Value,
 }
 
 impl Tiers {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let ca = Ca::new("shop CA");
         let client = ca.secret("web-client", "web.shop");
         let server = ca.secret("orders-tls", "orders.shop.svc");
@@ -89,7 +89,7 @@ impl Tiers {
         Self { ca, web, orders, service: service(443, 8443), client, server }
     }
 
-    fn orders(allowed: &str) -> Value {
+    pub(super) fn orders(allowed: &str) -> Value {
         let clients = [
             ("tls-secret", "orders-tls"),
             ("client-ca-secret", "orders-tls"),
@@ -99,7 +99,7 @@ impl Tiers {
     }
 
     /// What is told of `asked` with the others around it.
-    fn told(&self, asked: Asked) -> Vec<String> {
+    pub(super) fn told(&self, asked: Asked) -> Vec<String> {
         let subject = asked.subject.object.reference("shop");
         let mut asked = asked;
         for other in [&self.web, &self.orders, &self.service, &self.client, &self.server] {

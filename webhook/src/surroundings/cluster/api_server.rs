@@ -132,30 +132,54 @@ impl ApiServer {
         self.list_up_to(path, (api_version, kind), MOST_OBJECTS).await
     }
 
+    /// Of the objects in the collection `path` those that `keep` wants; of a long list no more than one page is
+    /// held besides.
+    pub async fn list_where(
+        &self,
+        path: &str,
+        of: (&str, &str),
+        keep: impl Fn(&Object) -> bool,
+    ) -> Result<Vec<Object>, ApiError> {
+        self.pages(path, of, MOST_OBJECTS, keep).await
+    }
+
     /// The same for at most so many of them.
     pub async fn list_up_to(
         &self,
         path: &str,
-        (api_version, kind): (&str, &str),
+        of: (&str, &str),
         most: usize,
     ) -> Result<Vec<Object>, ApiError> {
+        self.pages(path, of, most, |_| true).await
+    }
+
+    async fn pages(
+        &self,
+        path: &str,
+        (api_version, kind): (&str, &str),
+        most: usize,
+        keep: impl Fn(&Object) -> bool,
+    ) -> Result<Vec<Object>, ApiError> {
         let mut objects = Vec::new();
+        let mut seen = 0;
         let mut next = String::new();
         loop {
             let page = format!("{path}?limit={PAGE}{next}");
             let mut list = self.send(Method::GET, &page, None).await?;
             let items = list.get_mut("items").map(Value::take);
             let Some(Value::Array(items)) = items else { return Ok(objects) };
-            objects.extend(items.into_iter().map(|mut item| {
+            seen += items.len();
+            let named = items.into_iter().map(|mut item| {
                 if let Some(members) = item.as_object_mut() {
                     members.insert("apiVersion".to_owned(), json!(api_version));
                     members.insert("kind".to_owned(), json!(kind));
                 }
                 Object(item)
-            }));
+            });
+            objects.extend(named.filter(&keep));
             match list.pointer("/metadata/continue").and_then(Value::as_str) {
                 None | Some("") => return Ok(objects),
-                Some(_) if objects.len() >= most => {
+                Some(_) if seen >= most => {
                     let reason = format!("there are more than {most} objects");
                     return Err(ApiError::Unreachable(reason));
                 }
