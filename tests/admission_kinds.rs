@@ -9,6 +9,10 @@ use lasthop_tests::process::Finished;
 use lasthop_tests::webhook::Webhook;
 use serde_json::{Value, json};
 
+mod admission_kinds {
+    mod elsewhere;
+}
+
 const TLS: &str = "kubernetes.io/tls";
 
 /// The cluster with the kinds of other projects installed.
