@@ -20,7 +20,9 @@ pub(crate) static RULE: Rule = Rule {
           EC P-521. Envoy, and with it Istio, Ambassador, Contour, Cilium and Envoy Gateway, long loaded no \
           Ed25519 key at all (1.40 does), and before 1.33 of the elliptic curves P-256 alone \
           (https://github.com/envoyproxy/envoy/pull/36369, https://github.com/cilium/cilium/issues/38587). The \
-          sidecar takes all of them.",
+          sidecar takes all of them. Google's global load balancers, which Ingresses of class `gce` get, take RSA 2048 \
+          and EC P-256 and nothing else \
+          (https://cloud.google.com/load-balancing/docs/ssl-certificates/self-managed-certs).",
     symptoms: &[
         At::Browsers.shows("`ERR_SSL_VERSION_OR_CIPHER_MISMATCH`"),
         At::Istio
@@ -49,7 +51,12 @@ fn judge_one(scene: &Scene, pair: &Pair<'_>) -> Option<Finding> {
     let leaf = pair.seen.reading().leaf()?;
     let reader = pair.user.map_or(&scene.object, |user| user.raw.as_ref());
     let is_envoy = is_envoy(reader, pair.reference.role);
+    let is_google = pair.reference.role == Role::IngressServer && class(reader) == "gce";
     let (severity, who) = match leaf.key {
+        KeyKind::Rsa(..=2048) | KeyKind::P256 | KeyKind::Other => return None,
+        _ if is_google => {
+            (Severity::Warning, "Google's load balancers take RSA 2048 and EC P-256 alone")
+        }
         KeyKind::Ed25519 if is_envoy => {
             (Severity::Warning, "older Envoys do not load it, no browser takes it")
         }
@@ -60,7 +67,7 @@ fn judge_one(scene: &Scene, pair: &Pair<'_>) -> Option<Finding> {
         ),
         KeyKind::P521 => (Severity::Warning, "Chrome and others do not take it"),
         KeyKind::P384 if is_envoy => (Severity::Info, "Envoy before 1.33 does not load it"),
-        _ => return None,
+        KeyKind::Rsa(_) | KeyKind::P384 => return None,
     };
     let secret = escape(&pair.reference.secret);
     let message = format!("the key of Secret `{secret}` is {}: {who}", leaf.key);

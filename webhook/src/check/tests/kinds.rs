@@ -220,3 +220,21 @@ fn a_key_that_envoy_does_not_load_is_told_where_envoy_is_the_controller() {
     assert!(told(object("getambassador.io/v3alpha1", "Host", &host)));
     assert!(!told(of_class("nginx")) && !told(of_class("")) && !told(gateway("example")));
 }
+
+#[test]
+fn a_key_that_google_does_not_serve_is_told_where_google_is_the_controller() {
+    let told = |class: &str, algorithm| {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let chain = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        let chain = chain.self_signed(&key).unwrap().pem();
+        let values = json!({"tls.crt": chain, "tls.key": key.serialize_pem()});
+        let web = with(secret("web-tls", &["a.example"]), "", "stringData", values);
+        let reader = with(ingress(&one_item()), "/spec", "ingressClassName", json!(class));
+        let told = create(reader).among([&web]).told();
+        told.into_iter().any(|line| line.starts_with("warning LH245 "))
+    };
+    assert!(told("gce", &rcgen::PKCS_ECDSA_P384_SHA384));
+    assert!(!told("gce", &rcgen::PKCS_ECDSA_P256_SHA256));
+    // The regional ones take more.
+    assert!(!told("gce-internal", &rcgen::PKCS_ECDSA_P384_SHA384));
+}
