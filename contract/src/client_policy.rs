@@ -4,6 +4,7 @@
 //! choice of extended key usage and the decision by name on top of it. The decision is taken inside
 //! the TLS handshake, so that a stranger sees an alert and nothing else.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Signatu
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
 use webpki::{
     CertRevocationList, EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
-    OwnedCertRevocationList, RequiredEkuNotFoundContext, anchor_from_trusted_cert,
+    OwnedCertRevocationList, RequiredEkuNotFoundContext, RevocationOptions, VerifiedPath,
+    anchor_from_trusted_cert,
 };
 
 use crate::credential::{Certificate, Purpose};
@@ -21,6 +23,7 @@ use crate::problem::Code;
 use crate::tls::{algorithms, presented};
 
 mod listed;
+mod namesakes;
 mod pattern;
 pub(crate) mod public_ca;
 mod refusal;
@@ -90,6 +93,8 @@ pub struct ClientPolicy {
     eku: ClientEku,
     allowed: AllowedClients,
     revocation_lists: Vec<CertRevocationList<'static>>,
+    /// Whether several of the lists are of one name.
+    has_namesakes: bool,
     revocation: Revocation,
 }
 
@@ -203,7 +208,9 @@ impl ClientPolicy {
             return Err(errors);
         }
         let eku = eku.unwrap_or_else(|| ClientEku::default_for(&allowed));
-        Ok(Self { auth, anchors, eku, allowed, revocation_lists: lists, revocation })
+        let has_namesakes = namesakes::are_among(&lists);
+        let revocation_lists = lists;
+        Ok(Self { auth, anchors, eku, allowed, revocation_lists, has_namesakes, revocation })
     }
 
     /// The entries that do not tell the holders of a public CA's certificates apart.
@@ -277,6 +284,36 @@ impl ClientPolicy {
         now: UnixTime,
     ) -> Result<(), webpki::Error> {
         let lists: Vec<&CertRevocationList<'_>> = self.revocation_lists.iter().collect();
+        let depth = self.revocation.depth;
+        let is_not_listed = |path: &VerifiedPath<'_>| listed::check(path, (&lists, depth));
+        let Some(namesakes) = self.namesakes() else {
+            let asked = self.revocation.options(&lists);
+            return self.verify_path((leaf, intermediates), now, (asked, &is_not_listed));
+        };
+        let left = Cell::new(namesakes::PATHS);
+        let is_not_refused = |path: &VerifiedPath<'_>| {
+            let others = left.get().checked_sub(1);
+            left.set(others.ok_or(webpki::Error::MaximumPathBuildCallsExceeded)?);
+            namesakes.check(path, now)
+        };
+        self.verify_path((leaf, intermediates), now, (None, &is_not_refused))
+    }
+
+    /// The lists, if webpki would take one for another's.
+    fn namesakes(&self) -> Option<namesakes::Lists<'_>> {
+        self.has_namesakes.then_some(namesakes::Lists {
+            eku: self.eku,
+            all: &self.revocation_lists,
+            revocation: self.revocation,
+        })
+    }
+
+    fn verify_path(
+        &self,
+        (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+        now: UnixTime,
+        (revocation, check): (Option<RevocationOptions<'_>>, &PathCheck<'_>),
+    ) -> Result<(), webpki::Error> {
         EndEntityCert::try_from(leaf)?
             .verify_for_usage(
                 algorithms().all,
@@ -284,12 +321,15 @@ impl ClientPolicy {
                 intermediates,
                 now,
                 EkuPolicy(self.eku),
-                self.revocation.options(&lists),
-                Some(&|path| listed::check(path, (&self.revocation_lists, self.revocation.depth))),
+                revocation,
+                Some(check),
             )
             .map(|_path| ())
     }
 }
+
+/// What is asked of a path whose signatures are good.
+type PathCheck<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), webpki::Error> + 'a;
 
 /// The extended key usages that a client's leaf and intermediates may carry. webpki asks for every
 /// certificate of the path but the anchor (RFC 5280, 4.2.1.12, as browsers and CAs practise it).

@@ -14,7 +14,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
-use super::rows::{ALLOWED, Chain, EKUS, KEYS, LISTS, Lists, Pinned, Revoked, Row, San};
+use super::rows::{ALLOWED, Chain, KEYS, Lists, Pinned, Revoked, Row, San, TRUSTS, listeners};
 
 /// One client of the table.
 #[derive(Debug)]
@@ -30,7 +30,11 @@ pub(crate) struct Client {
 }
 
 /// Those who issue. The place of each is what [`issuer`] says.
-const ISSUERS: usize = 9;
+const ISSUERS: usize = 11;
+
+/// The Secrets that the workloads name: those of the CAs in the order of [`TRUSTS`].
+const SECRETS: [&str; 9] =
+    ["ca-0", "ca-1", "ca-2", "ca-3", "ca-4", "web-tls", "current-crl", "root-crl", "old-crl"];
 
 /// Everything that the table needs.
 pub(crate) struct Cast {
@@ -40,10 +44,15 @@ pub(crate) struct Cast {
     pub(crate) clients: Vec<Client>,
     /// Which of them may come in.
     allowed: String,
-    /// The port of each listener.
-    pub(crate) ports: Vec<u16>,
+    /// Of each sidecar.
+    ports: Vec<Ports>,
+}
+
+/// The ports of a sidecar.
+struct Ports {
     status: u16,
     app: u16,
+    listeners: Vec<u16>,
 }
 
 impl Cast {
@@ -56,8 +65,21 @@ impl Cast {
         let for_servers = root.intermediate_for("for servers", &[Usage::ServerAuth]);
         let expired = root.expired_intermediate("expired");
         let (other, impostor) = (pki.authority("other"), root.impostor());
-        let issuers =
-            [root, common, revoked, lower, lower_revoked, for_servers, expired, other, impostor];
+        let too_deep = root.last_intermediate("last").intermediate("too deep");
+        let no_authority = root.no_authority("no authority");
+        let issuers = [
+            root,
+            common,
+            revoked,
+            lower,
+            lower_revoked,
+            for_servers,
+            expired,
+            other,
+            impostor,
+            too_deep,
+            no_authority,
+        ];
         let server = pki.authority("web-ca").leaf().dns(HOST).issue();
         let keys = || -> Vec<(Issued, Arc<dyn SigningKey>)> {
             let keys = KEYS.iter().map(|kind| issuers[0].leaf().key(*kind).issue());
@@ -89,10 +111,17 @@ impl Cast {
                 }
             })
             .collect();
-        let mut ports = free_ports(EKUS.len() * LISTS.len() + 2);
-        let (status, app) = (ports.remove(0), ports.remove(0));
-        let allowed = allowed.join(",");
-        Self { pki, server, issuers, clients, allowed, ports, status, app }
+        let of_each = listeners().count() + 2;
+        let ports = free_ports(TRUSTS.len() * of_each)
+            .chunks(of_each)
+            .map(|it| Ports { status: it[0], app: it[1], listeners: it[2..].to_vec() })
+            .collect();
+        Self { pki, server, issuers, clients, allowed: allowed.join(","), ports }
+    }
+
+    /// The port that the client of this row comes to.
+    pub(crate) fn port(&self, row: Row) -> u16 {
+        self.ports[row.sidecar()].listeners[row.listener()]
     }
 
     /// The root of the sidecar's own certificate.
@@ -104,12 +133,21 @@ impl Cast {
     pub(crate) fn secret(&self, name: &str) -> Option<SecretData> {
         Some(match name {
             "web-tls" => self.server.secret(),
-            "clients-ca" => self.issuers[0].ca_secret(),
+            "ca-0" => self.trusted(&[0]),
+            "ca-1" => self.trusted(&[7, 0]),
+            "ca-2" => self.trusted(&[1]),
+            "ca-3" => self.trusted(&[8, 0]),
+            "ca-4" => self.trusted(&[7]),
             "current-crl" => self.revocation_lists(self.issuers.len(), Validity::days(-1, 7)),
             "root-crl" => self.revocation_lists(1, Validity::days(-1, 7)),
             "old-crl" => self.revocation_lists(self.issuers.len(), Validity::days(-8, -1)),
             _ => return None,
         })
+    }
+
+    fn trusted(&self, issuers: &[usize]) -> SecretData {
+        let bundle: String = issuers.iter().map(|place| self.issuers[*place].pem()).collect();
+        [("ca.crt".to_owned(), bundle.into_bytes())].into()
     }
 
     /// What the first so many CAs of the table took back; the root is the first.
@@ -126,22 +164,21 @@ impl Cast {
     }
 
     /// The Deployment that asks for a sidecar with a listener for each policy of the table.
-    pub(crate) fn deployment(&self) -> Value {
-        let listeners: Vec<String> =
-            self.ports.iter().map(|port| format!("{port}:{}", self.app)).collect();
+    fn deployment(&self, sidecar: usize) -> Value {
+        let Ports { status, app, listeners: ports } = &self.ports[sidecar];
+        let pairs: Vec<String> = ports.iter().map(|port| format!("{port}:{app}")).collect();
         let mut annotations = json!({
             "lasthop.dev/inject": "true",
             "lasthop.dev/tls-secret": "web-tls",
-            "lasthop.dev/client-ca-secret": "clients-ca",
+            "lasthop.dev/client-ca-secret": SECRETS[sidecar],
             "lasthop.dev/allowed-clients": self.allowed,
-            "lasthop.dev/ports": listeners.join(","),
-            "lasthop.dev/status-port": self.status.to_string(),
+            "lasthop.dev/ports": pairs.join(","),
+            "lasthop.dev/status-port": status.to_string(),
         });
         let mut say = |name: &str, port: u16, value: &str| {
             annotations[format!("lasthop.dev/{name}.{port}")] = value.into();
         };
-        let policies = EKUS.iter().flat_map(|eku| LISTS.iter().map(move |lists| (*eku, *lists)));
-        for ((eku, lists), port) in policies.zip(self.ports.iter().copied()) {
+        for ((eku, lists), port) in listeners().zip(ports.iter().copied()) {
             say("client-eku", port, eku.word());
             // What is presented is judged in the same way where nothing need be presented.
             say(
@@ -167,41 +204,45 @@ impl Cast {
                 }
             }
         }
-        let container =
-            json!({"name": "web", "image": "web:1", "ports": [{"containerPort": self.app}]});
+        let name = workload_name(sidecar);
+        let container = json!({"name": "web", "image": "web:1", "ports": [{"containerPort": app}]});
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "web", "namespace": "shop"},
+            "metadata": {"name": name, "namespace": "shop"},
             "spec": {
-                "selector": {"matchLabels": {"app": "web"}},
+                "selector": {"matchLabels": {"app": name}},
                 "template": {
-                    "metadata": {"labels": {"app": "web"}, "annotations": annotations},
+                    "metadata": {"labels": {"app": name}, "annotations": annotations},
                     "spec": {"containers": [container]},
                 },
             },
         })
     }
 
-    /// A file with the workload and its Secrets.
-    pub(crate) fn workload(&self) -> PathBuf {
-        let secrets = ["web-tls", "clients-ca", "current-crl", "root-crl", "old-crl"].map(|name| {
+    /// A file with the workload of this sidecar and its Secrets.
+    pub(crate) fn workload(&self, sidecar: usize) -> PathBuf {
+        let mut documents = vec![format!("{:#}", self.deployment(sidecar))];
+        let is_its = |name: &&&str| !name.starts_with("ca-") || **name == SECRETS[sidecar];
+        documents.extend(SECRETS.iter().filter(is_its).map(|name| {
             secret_manifest("shop", name, "Opaque", &self.secret(name).unwrap_or_default())
-        });
-        let text = format!("{:#}\n---\n{}\n", self.deployment(), secrets.join("\n---\n"));
-        self.pki.write("workload.yaml", text)
+        }));
+        let name = format!("{}.yaml", workload_name(sidecar));
+        self.pki.write(&name, documents.join("\n---\n") + "\n")
     }
 
-    /// A file with an Ingress for each of these clients, which presents its certificate to the Service.
-    pub(crate) fn ingresses(&self, clients: &[(usize, &Client)]) -> PathBuf {
-        let ports: Vec<Value> = self
-            .ports
+    /// A file with an Ingress for each of these clients of a sidecar, which presents its certificate
+    /// to the Service.
+    pub(crate) fn ingresses(&self, sidecar: usize, clients: &[(usize, &Client)]) -> PathBuf {
+        let workload = workload_name(sidecar);
+        let ports: Vec<Value> = self.ports[sidecar]
+            .listeners
             .iter()
             .map(|port| json!({"name": format!("p{port}"), "port": port, "targetPort": port}))
             .collect();
         let service = json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "web", "namespace": "shop"},
-            "spec": {"selector": {"app": "web"}, "ports": ports},
+            "metadata": {"name": workload, "namespace": "shop"},
+            "spec": {"selector": {"app": workload}, "ports": ports},
         });
         let mut documents = vec![service.to_string()];
         for (number, client) in clients {
@@ -210,8 +251,8 @@ impl Cast {
                 "nginx.ingress.kubernetes.io/backend-protocol": "HTTPS",
                 "nginx.ingress.kubernetes.io/proxy-ssl-secret": format!("shop/{name}"),
             });
-            let port = self.ports[client.row.listener()];
-            let backend = json!({"service": {"name": "web", "port": {"number": port}}});
+            let port = self.port(client.row);
+            let backend = json!({"service": {"name": workload, "port": {"number": port}}});
             let path = json!({"path": "/", "pathType": "Prefix", "backend": backend});
             let ingress = json!({
                 "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
@@ -224,7 +265,7 @@ impl Cast {
             documents.push(ingress.to_string());
             documents.push(secret_manifest("shop", &name, "Opaque", &client.secret()));
         }
-        self.pki.write("ingresses.yaml", documents.join("\n---\n"))
+        self.pki.write(&format!("{workload}-ingresses.yaml"), documents.join("\n---\n"))
     }
 }
 
@@ -254,6 +295,11 @@ impl Client {
     }
 }
 
+/// What the workload with this sidecar is called.
+pub(crate) fn workload_name(sidecar: usize) -> String {
+    format!("web-{sidecar}")
+}
+
 fn signing(issued: &Issued) -> Arc<dyn SigningKey> {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(issued.key_der().to_vec()));
     aws_lc_rs::sign::any_supported_type(&key).expect("every kind of key of the table is supported")
@@ -272,6 +318,8 @@ fn issuer(row: Row) -> usize {
         Chain::Expired => 6,
         Chain::Other => 7,
         Chain::Impostor => 8,
+        Chain::TooLong => 9,
+        Chain::NoAuthority => 10,
     }
 }
 
@@ -307,6 +355,8 @@ fn arrange(chain: Chain, issued: &Issued, root: &[u8], stranger: &[u8]) -> Vec<V
         | Chain::Two
         | Chain::ForServers
         | Chain::Expired
+        | Chain::TooLong
+        | Chain::NoAuthority
         | Chain::Impostor
         | Chain::SelfSigned => {}
     }

@@ -6,11 +6,12 @@ use std::path::Path;
 use base64::Engine as _;
 use lasthop_tests::pod::{PodOnHost, pod_of};
 use lasthop_tests::process::{Program, wait_until};
+use lasthop_tests::sidecar::sum_of;
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 
-use super::cast::{Cast, Client};
-use super::rows::{Row, one_at_a_time, two_at_a_time};
+use super::cast::{Cast, Client, workload_name};
+use super::rows::{Row, TRUSTS, one_at_a_time, two_at_a_time};
 use super::rule::flaws;
 use super::sidecar::{Door, knock};
 
@@ -21,29 +22,67 @@ fn the_sidecar_the_rehearsal_and_the_check_say_what_the_table_says() {
     let cast = Cast::of(rows.into_iter().collect());
     let let_in = cast.clients.iter().filter(|client| flaws(client.row).is_empty()).count();
     assert!(let_in > 50, "{let_in} rows let somebody in");
-    let (by_sidecar, (by_check, by_rehearsal)) = std::thread::scope(|scope| {
-        let cast = &cast;
-        let words = scope.spawn(move || (checked(cast), rehearsed(cast, &plain)));
-        (admitted(cast), words.join().expect("the commands answer"))
+    let Said { sidecar, check, rehearsal } = std::thread::scope(|scope| {
+        let (cast, plain) = (&cast, &plain);
+        let ask = |sidecar| scope.spawn(move || said(cast, sidecar, plain));
+        let threads: Vec<_> = (0..TRUSTS.len()).map(ask).collect();
+        let mut all = Said::default();
+        for thread in threads {
+            let said = thread.join().expect("the sidecar and the commands answer");
+            all.sidecar.extend(said.sidecar);
+            all.check.extend(said.check);
+            all.rehearsal.extend(said.rehearsal);
+        }
+        all
     });
     let mut wrong = Vec::new();
-    for ((number, client), code) in cast.clients.iter().enumerate().zip(by_sidecar) {
+    for (number, client) in cast.clients.iter().enumerate() {
+        let code = &sidecar[&number];
         let flaws = flaws(client.row);
         let agrees = match code.as_deref() {
             None => flaws.is_empty(),
             Some(code) => flaws.contains(code),
         };
-        let others = [by_check.get(&number), by_rehearsal.get(&number)];
-        if !agrees || others.iter().flatten().any(|other| **other != code) {
+        let others = [check.get(&number), rehearsal.get(&number)];
+        if !agrees || others.iter().flatten().any(|other| *other != code) {
             wrong.push(format!("{:?}: {flaws:?}, sidecar {code:?}, {others:?}", client.row));
         }
     }
     assert!(wrong.is_empty(), "of {}:\n{}", cast.clients.len(), wrong.join("\n"));
 }
 
-/// What the real sidecar does with each client, in both versions of TLS: the code of the refusal.
-fn admitted(cast: &Cast) -> Vec<Option<String>> {
-    let injected = Program::ours("lasthop").args(["inject", "-f"]).arg(cast.workload()).run();
+/// What came of each client, by its number: the code of the refusal.
+type Codes = BTreeMap<usize, Option<String>>;
+
+#[derive(Default)]
+struct Said {
+    sidecar: Codes,
+    check: Codes,
+    rehearsal: Codes,
+}
+
+/// What is said of the clients of this sidecar.
+fn said(cast: &Cast, sidecar: usize, plain: &BTreeSet<Row>) -> Said {
+    let clients: Vec<(usize, &Client)> =
+        cast.clients.iter().enumerate().filter(|(_, it)| it.row.sidecar() == sidecar).collect();
+    let workload = cast.workload(sidecar);
+    Said {
+        sidecar: admitted(cast, &workload, &clients),
+        check: clients
+            .chunks(25)
+            .flat_map(|some| check(&workload, &cast.ingresses(sidecar, some), some))
+            .collect(),
+        rehearsal: clients
+            .iter()
+            .filter(|(_, client)| plain.contains(&client.row))
+            .map(|(number, client)| (*number, rehearse(cast, client, &workload)))
+            .collect(),
+    }
+}
+
+/// What the real sidecar does with each client, in both versions of TLS.
+fn admitted(cast: &Cast, workload: &Path, clients: &[(usize, &Client)]) -> Codes {
+    let injected = Program::ours("lasthop").args(["inject", "-f"]).arg(workload).run();
     let injected = injected.expect_success().stdout;
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(&injected).expect("manifests are printed");
@@ -59,14 +98,14 @@ fn admitted(cast: &Cast) -> Vec<Option<String>> {
     wait_until("it is ready", || pod.sidecar.log().iter().any(|it| it["message"] == "ready"));
     let root = cast.server_root();
     let mut refused = Refused::default();
-    cast.clients
+    clients
         .iter()
-        .map(|client| {
-            let port = cast.ports[client.row.listener()];
+        .map(|(number, client)| {
+            let port = cast.port(client.row);
             let doors =
                 [&TLS13, &TLS12].map(|version| knock(port, &root, version, client.presented()));
             assert_eq!(doors[0], doors[1], "{:?}", client.row);
-            (doors[0] == Door::Refused).then(|| refused.next(&pod, client.row))
+            (*number, (doors[0] == Door::Refused).then(|| refused.next(&pod, client.row)))
         })
         .collect()
 }
@@ -80,10 +119,14 @@ impl Refused {
     fn next(&mut self, pod: &PodOnHost, row: Row) -> String {
         const METRIC: &str = "lasthop_refused_connections_total";
         let before: f64 = self.0.values().sum();
-        wait_until("both refusals are counted", || pod.metric(METRIC, &[]) - before > 1.5);
+        let mut told = String::new();
+        wait_until("both refusals are counted", || {
+            told = pod.metrics();
+            sum_of(&told, METRIC, &[]) - before > 1.5
+        });
         let mut grown = Vec::new();
         for code in (501..=512).map(|code| format!("LH{code}")) {
-            let count = pod.metric(METRIC, &[&format!("code=\"{code}\"")]);
+            let count = sum_of(&told, METRIC, &[&format!("code=\"{code}\"")]);
             let known = self.0.insert(code.clone(), count).unwrap_or_default();
             if count > known + 0.5 {
                 grown.push(code);
@@ -95,18 +138,12 @@ impl Refused {
 }
 
 /// What `lasthop check` says of the Ingress that presents each client's certificate.
-fn checked(cast: &Cast) -> BTreeMap<usize, Option<String>> {
-    let clients: Vec<(usize, &Client)> = cast.clients.iter().enumerate().collect();
-    clients.chunks(50).flat_map(|clients| check(cast, clients)).collect()
-}
-
-fn check(cast: &Cast, clients: &[(usize, &Client)]) -> BTreeMap<usize, Option<String>> {
+fn check(workload: &Path, ingresses: &Path, clients: &[(usize, &Client)]) -> Codes {
     let program = Program::ours("lasthop").args(["check", "-o", "json", "-f"]);
-    let told = program.arg(cast.workload()).arg("-f").arg(cast.ingresses(clients)).run();
+    let told = program.arg(workload).arg("-f").arg(ingresses).run();
     let told: Value = serde_json::from_str(&told.stdout).expect("it prints JSON");
     let findings = told["findings"].as_array().expect("there is a list");
-    let mut codes: BTreeMap<usize, Option<String>> =
-        clients.iter().map(|(number, _)| (*number, None)).collect();
+    let mut codes: Codes = clients.iter().map(|(number, _)| (*number, None)).collect();
     for finding in findings {
         let name = finding["object"]["name"].as_str().unwrap_or_default();
         let number = name.strip_prefix("row-").and_then(|it| it.parse().ok());
@@ -125,19 +162,14 @@ fn check(cast: &Cast, clients: &[(usize, &Client)]) -> BTreeMap<usize, Option<St
     codes
 }
 
-/// What `lasthop rehearse` says of each client of these rows.
-fn rehearsed(cast: &Cast, rows: &BTreeSet<Row>) -> BTreeMap<usize, Option<String>> {
-    let workload = cast.workload();
-    let clients = cast.clients.iter().enumerate().filter(|(_, it)| rows.contains(&it.row));
-    clients.map(|(number, client)| (number, rehearse(cast, client, &workload))).collect()
-}
-
+/// What `lasthop rehearse` says of a client.
 fn rehearse(cast: &Cast, client: &Client, workload: &Path) -> Option<String> {
-    let chain = cast.pki.write("client.crt", client.chain_pem());
-    let key = cast.pki.write("client.key", client.key_pem());
-    let port = cast.ports[client.row.listener()];
+    let to = workload_name(client.row.sidecar());
+    let chain = cast.pki.write(&format!("{to}.crt"), client.chain_pem());
+    let key = cast.pki.write(&format!("{to}.key"), client.key_pem());
+    let port = cast.port(client.row);
     let told = Program::ours("lasthop")
-        .args(["rehearse", "-o", "json", "--to", &format!("shop/web:{port}"), "--client"])
+        .args(["rehearse", "-o", "json", "--to", &format!("shop/{to}:{port}"), "--client"])
         .arg(chain)
         .arg("--client-key")
         .arg(key)

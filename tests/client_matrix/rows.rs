@@ -35,6 +35,10 @@ pub(crate) enum Chain {
     ForServers,
     /// An intermediate whose time is over.
     Expired,
+    /// Two intermediates of which the upper one may not issue the lower one.
+    TooLong,
+    /// A certificate that is no CA in the place of the intermediate.
+    NoAuthority,
     /// A leaf of another CA, with the trusted root behind it.
     Other,
     /// A leaf of a CA that has the trusted one's name and not its key.
@@ -43,7 +47,7 @@ pub(crate) enum Chain {
     SelfSigned,
 }
 
-pub(crate) const CHAINS: [Chain; 13] = [
+pub(crate) const CHAINS: [Chain; 15] = [
     Chain::Direct,
     Chain::Intermediate,
     Chain::Two,
@@ -54,6 +58,8 @@ pub(crate) const CHAINS: [Chain; 13] = [
     Chain::HalfMissing,
     Chain::ForServers,
     Chain::Expired,
+    Chain::TooLong,
+    Chain::NoAuthority,
     Chain::Other,
     Chain::Impostor,
     Chain::SelfSigned,
@@ -63,7 +69,8 @@ impl Chain {
     /// Whether it leads over any intermediate, of which the root's list says whether it was revoked, and
     /// nothing of what it issued.
     pub(crate) fn has_intermediate(self) -> bool {
-        self.has_common_intermediate() || matches!(self, Self::ForServers | Self::Expired)
+        let others = [Self::ForServers, Self::Expired, Self::TooLong, Self::NoAuthority];
+        self.has_common_intermediate() || others.contains(&self)
     }
 
     /// Whether it leads over the intermediate that some rows have revoked.
@@ -79,6 +86,8 @@ impl Chain {
             | Self::HalfMissing
             | Self::ForServers
             | Self::Expired
+            | Self::TooLong
+            | Self::NoAuthority
             | Self::Other
             | Self::Impostor
             | Self::SelfSigned => false,
@@ -202,8 +211,29 @@ pub(crate) const LISTS: [Lists; 6] = [
     Lists::RootsAlone,
 ];
 
+/// What the sidecar trusts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Trust {
+    /// The root.
+    Root,
+    /// The root, after that of [`Chain::Other`].
+    Two,
+    /// The intermediate of [`Chain::Intermediate`], and nothing above it.
+    Below,
+    /// The root, after that of [`Chain::Impostor`]: to this sidecar it is the same CA with a new key.
+    Renewed,
+    /// The root of [`Chain::Other`] alone.
+    Foreign,
+}
+
+pub(crate) const TRUSTS: [Trust; 5] =
+    [Trust::Root, Trust::Two, Trust::Below, Trust::Renewed, Trust::Foreign];
+
+/// How many columns there are.
+const COLUMNS: usize = 9;
+
 /// How many choices there are in each column.
-const SIZES: [usize; 8] = [
+const SIZES: [usize; COLUMNS] = [
     KEYS.len(),
     CHAINS.len(),
     USAGES.len(),
@@ -212,11 +242,12 @@ const SIZES: [usize; 8] = [
     REVOKED.len(),
     EKUS.len(),
     LISTS.len(),
+    TRUSTS.len(),
 ];
 
 /// One client and the listener that it comes to, as a choice in each column.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Row([usize; 8]);
+pub(crate) struct Row([usize; COLUMNS]);
 
 impl Row {
     /// The place in [`KEYS`].
@@ -252,17 +283,31 @@ impl Row {
         LISTS[self.0[7]]
     }
 
-    /// The listener: one for each thing that a sidecar may ask for.
+    pub(crate) fn trust(self) -> Trust {
+        TRUSTS[self.0[8]]
+    }
+
+    /// The sidecar that it comes to: one for each of [`TRUSTS`].
+    pub(crate) fn sidecar(self) -> usize {
+        self.0[8]
+    }
+
+    /// The sidecar's listener: one for each thing that it may ask for, in the order of [`listeners`].
     pub(crate) fn listener(self) -> usize {
         self.0[6] * LISTS.len() + self.0[7]
     }
+}
+
+/// What each listener of a sidecar asks for.
+pub(crate) fn listeners() -> impl Iterator<Item = (ClientEku, Lists)> {
+    EKUS.iter().flat_map(|eku| LISTS.iter().map(move |lists| (*eku, *lists)))
 }
 
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} {:?} {:?} {:?} pinned {:?} {:?} revoked {:?}, client-eku {}, lists {:?}",
+            "{:?} {:?} {:?} {:?} pinned {:?} {:?} revoked {:?}, client-eku {}, lists {:?}, trust {:?}",
             KEYS[self.key()],
             self.chain(),
             self.usages(),
@@ -271,14 +316,15 @@ impl fmt::Debug for Row {
             self.time(),
             self.revoked(),
             self.eku().word(),
-            self.lists()
+            self.lists(),
+            self.trust()
         )
     }
 }
 
 /// Every choice of every column beside choices that are right: the most usual ones, and others.
 pub(crate) fn one_at_a_time() -> (BTreeSet<Row>, BTreeSet<Row>) {
-    let beside = |base: [usize; 8]| {
+    let beside = |base: [usize; COLUMNS]| {
         SIZES.iter().enumerate().flat_map(move |(column, size)| {
             (0..*size).map(move |choice| {
                 let mut row = base;
@@ -288,10 +334,20 @@ pub(crate) fn one_at_a_time() -> (BTreeSet<Row>, BTreeSet<Row>) {
         })
     };
     let other = [
-        [3, 2, 1, 8, 0, 0, 1, 1], // RSA, two intermediates, no usages, a URI, current lists
-        [2, 3, 2, 14, 0, 0, 2, 2], // Ed25519, in the wrong order, a CN alone, old lists
+        [3, 2, 1, 8, 0, 0, 1, 1, 1], // RSA, two intermediates, no usages, a URI, current lists
+        [2, 3, 2, 14, 0, 0, 2, 2, 2], // Ed25519, in the wrong order, a CN alone, old lists
     ];
-    (beside([0; 8]).collect(), other.into_iter().flat_map(beside).collect())
+    let other = other.into_iter().flat_map(beside).chain(of_renewed_ca());
+    (beside([0; COLUMNS]).collect(), other.collect())
+}
+
+/// Clients of the new key of a CA, revoked or not, beside all that its lists may be.
+fn of_renewed_ca() -> impl Iterator<Item = Row> {
+    let impostor = CHAINS.iter().position(|chain| *chain == Chain::Impostor).unwrap_or_default();
+    let renewed = TRUSTS.iter().position(|trust| *trust == Trust::Renewed).unwrap_or_default();
+    (0..REVOKED.len()).flat_map(move |revoked| {
+        (0..LISTS.len()).map(move |lists| Row([0, impostor, 0, 0, 0, revoked, 0, lists, renewed]))
+    })
 }
 
 /// Every choice beside every choice of any other column, in as few rows as a greedy search finds.
@@ -305,7 +361,7 @@ pub(crate) fn two_at_a_time() -> Vec<Row> {
     }
     let mut rows = Vec::new();
     while let Some(((left, one), (right, other))) = open.first().copied() {
-        let mut row = [None; 8];
+        let mut row = [None; COLUMNS];
         (row[left], row[right]) = (Some(one), Some(other));
         for column in 0..SIZES.len() {
             if row[column].is_none() {
@@ -330,7 +386,12 @@ fn columns() -> impl Iterator<Item = (usize, usize)> {
 
 /// The choice of `column` that meets the most choices it has not met; among equals another one each
 /// time.
-fn best(open: &BTreeSet<Pair>, row: &[Option<usize>; 8], column: usize, turn: usize) -> usize {
+fn best(
+    open: &BTreeSet<Pair>,
+    row: &[Option<usize>; COLUMNS],
+    column: usize,
+    turn: usize,
+) -> usize {
     let meets = |choice: usize| {
         let is_open = |(other, chosen): &(usize, &Option<usize>)| {
             let (own, met) = ((column, choice), (*other, chosen.unwrap_or(usize::MAX)));

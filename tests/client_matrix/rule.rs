@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lasthop_contract::client_policy::ClientEku;
 use rcgen::ExtendedKeyUsagePurpose as Usage;
 
-use super::rows::{Chain, Lists, Revoked, Row};
+use super::rows::{Chain, Lists, Revoked, Row, Trust};
 
 /// The codes of everything that is wrong with a client; who has no flaw comes in, whoever has some
 /// is refused for one of them.
@@ -25,20 +25,55 @@ pub(crate) fn flaws(row: Row) -> BTreeSet<&'static str> {
     if row.lists() != Lists::None && is_revoked(row) {
         flaws.insert("LH508");
     }
-    let is_unknown = match row.lists() {
-        Lists::OldRefused => true,
-        Lists::RootsAlone => row.chain().has_intermediate(),
-        Lists::None | Lists::Current | Lists::OldAccepted | Lists::LeafAlone => false,
-    };
-    if is_unknown {
-        flaws.insert("LH509");
+    match row.lists() {
+        Lists::OldRefused => flaws.extend(["LH509"]),
+        Lists::RootsAlone if !is_of_root(row) => flaws.extend(["LH509"]),
+        Lists::None
+        | Lists::Current
+        | Lists::OldAccepted
+        | Lists::LeafAlone
+        | Lists::RootsAlone => {}
+    }
+    // There is a list of the CA's name, which its own key did not sign.
+    if (row.chain(), row.lists()) == (Chain::Impostor, Lists::RootsAlone) {
+        flaws.insert("LH510");
     }
     flaws
 }
 
+/// Whether all that was issued was issued by the root, whose list is there.
+fn is_of_root(row: Row) -> bool {
+    match row.chain() {
+        Chain::Missing | Chain::HalfMissing => row.trust() != Trust::Below,
+        Chain::Other | Chain::Impostor => false,
+        chain => !chain.has_intermediate(),
+    }
+}
+
+/// What is wrong with the way from the leaf to what is trusted.
+fn of_chain(row: Row) -> &'static [&'static str] {
+    match (row.trust(), row.chain()) {
+        // Who is trusted need not be sent.
+        (Trust::Two | Trust::Foreign, Chain::Other)
+        | (Trust::Renewed, Chain::Impostor)
+        | (Trust::Below, Chain::Missing | Chain::HalfMissing) => &[],
+        (Trust::Root | Trust::Two | Trust::Renewed, _) => below_root(row),
+        (Trust::Below, chain)
+            if chain.has_common_intermediate() && row.revoked() != Revoked::Intermediate =>
+        {
+            &[]
+        }
+        // What is wrong below may be seen before it is seen to lead nowhere.
+        (Trust::Below | Trust::Foreign, Chain::ForServers) => &["LH503", "LH506"],
+        (Trust::Below | Trust::Foreign, Chain::Expired) => &["LH503", "LH504"],
+        (Trust::Below | Trust::Foreign, Chain::TooLong | Chain::NoAuthority) => &["LH503", "LH510"],
+        (Trust::Below | Trust::Foreign, _) => &["LH503"],
+    }
+}
+
 /// The order of what is sent means nothing as long as the leaf is first (RFC 8446, 4.4.2), and what
 /// is not needed does no harm.
-fn of_chain(row: Row) -> &'static [&'static str] {
+fn below_root(row: Row) -> &'static [&'static str] {
     match row.chain() {
         Chain::ForServers if row.eku() == ClientEku::Client => &["LH506"],
         Chain::ForServers
@@ -50,8 +85,8 @@ fn of_chain(row: Row) -> &'static [&'static str] {
         | Chain::Strangers => &[],
         Chain::Expired => &["LH504"],
         Chain::Missing | Chain::HalfMissing | Chain::Other | Chain::SelfSigned => &["LH503"],
-        // The name leads to the trusted CA, whose key did not sign this.
-        Chain::Impostor => &["LH510"],
+        // The name of an impostor leads to the trusted CA, whose key did not sign this.
+        Chain::TooLong | Chain::NoAuthority | Chain::Impostor => &["LH510"],
     }
 }
 

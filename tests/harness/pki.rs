@@ -195,17 +195,34 @@ impl Authority {
 
     /// A new intermediate CA that may issue for these extended key usages only.
     pub fn intermediate_for(&self, name: &str, purposes: &[ExtendedKeyUsagePurpose]) -> Self {
-        self.below(name, purposes, Validity::long())
+        let purposes = purposes.to_vec();
+        self.below(name, Validity::long(), |params| params.extended_key_usages = purposes)
+    }
+
+    /// A new intermediate CA that may issue leaves and no CA.
+    pub fn last_intermediate(&self, name: &str) -> Self {
+        let last = IsCa::Ca(BasicConstraints::Constrained(0));
+        self.below(name, Validity::long(), |params| params.is_ca = last)
+    }
+
+    /// Who issues, and is no CA.
+    pub fn no_authority(&self, name: &str) -> Self {
+        self.below(name, Validity::long(), |params| params.is_ca = IsCa::ExplicitNoCa)
     }
 
     /// A new intermediate CA whose own time is over.
     pub fn expired_intermediate(&self, name: &str) -> Self {
-        self.below(name, &[], Validity::days(-800, -1))
+        self.below(name, Validity::days(-800, -1), |_params| ())
     }
 
-    fn below(&self, name: &str, purposes: &[ExtendedKeyUsagePurpose], validity: Validity) -> Self {
+    fn below(
+        &self,
+        name: &str,
+        validity: Validity,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let mut params = authority_params(name, validity);
-        params.extended_key_usages = purposes.to_vec();
+        change(&mut params);
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("an EC key can be made");
         let certificate =

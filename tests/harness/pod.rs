@@ -123,12 +123,18 @@ impl PodOnHost {
     /// The sum of all samples of a metric whose labels hold all of `labels`.
     #[track_caller]
     pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        sum_of(&self.metrics(), name, labels)
+    }
+
+    /// What `/metrics` answers, head and body.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(self.status).expect("the status listener is there");
         let request = b"GET /metrics HTTP/1.1\r\nHost: status\r\n\r\n";
         stream.write_all(request).expect("the status listener reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the status listener answers");
-        sum_of(&answer, name, labels)
+        answer
     }
 }
 

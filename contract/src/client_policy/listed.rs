@@ -15,7 +15,7 @@ use super::CrlDepth;
 /// [`Error::CertRevoked`], or what makes a list unreadable.
 pub(super) fn check(
     path: &VerifiedPath<'_>,
-    (lists, depth): (&[CertRevocationList<'_>], CrlDepth),
+    (lists, depth): (&[&CertRevocationList<'_>], CrlDepth),
 ) -> Result<(), Error> {
     names(path.end_entity(), lists)?;
     match depth {
@@ -26,7 +26,7 @@ pub(super) fn check(
     }
 }
 
-fn names(certificate: &Cert<'_>, lists: &[CertRevocationList<'_>]) -> Result<(), Error> {
+fn names(certificate: &Cert<'_>, lists: &[&CertRevocationList<'_>]) -> Result<(), Error> {
     for list in lists.iter().filter(|list| list.issuer() == certificate.issuer()) {
         if list.find_serial(certificate.serial())?.is_some() {
             return Err(Error::CertRevoked);
