@@ -519,6 +519,11 @@ fn revocation_lists() {
         case("none", one("tls.crt", "x"), &["LH101 ca.crl"]),
         case("a certificate", one("crl", ca.pem()), &["LH107 crl"]),
         case("cut off", one("ca.crl", &current[..120]), &["LH133 ca.crl"]),
+        case(
+            "of version 1",
+            one("ca.crl", openssl::revocation_list_version_1(&ca)),
+            &["LH133 ca.crl"],
+        ),
         case("no list in it", one("crl.pem", to_pem("X509 CRL", b"x")), &["LH133 crl.pem"]),
     ]);
     for key in ["ca.crl", "crl"] {

@@ -72,6 +72,11 @@ impl Case {
         Self { reads: Reads::Authorities, data, ..Self::chain(code, "", "") }
     }
 
+    fn lists(code: u16, lists: impl Into<Vec<u8>>) -> Self {
+        let data = vec![("ca.crl", lists.into())];
+        Self { reads: Reads::Lists, data, ..Self::chain(code, "", "") }
+    }
+
     fn beside(mut self, name: &'static str, bytes: impl Into<Vec<u8>>) -> Self {
         self.beside.push((name, bytes.into()));
         self
@@ -306,11 +311,16 @@ fn authorities(pki: &Pki, ca: &Authority) -> Vec<Case> {
         Case::authorities(131, over.pem()).beside("current.crt", ca.pem()).files(&["current.crt"]),
         Case::authorities(132, ca.pem() + &ca.key_pem())
             .beside("ca-bundle.crt", ca.pem() + &ca.key_pem()),
-        Case {
-            reads: Reads::Lists,
-            data: vec![("ca.crl", to_pem("X509 CRL", b"x").into())],
-            ..Case::authorities(133, "").beside("list.der", der).files(&["list.der"]).commands(1..2)
-        },
+        Case::lists(133, to_pem("X509 CRL", b"x"))
+            .beside("list.der", der)
+            .files(&["list.der"])
+            .commands(1..2),
+        Case::lists(133, openssl::revocation_list_version_1(ca))
+            .beside("ca.crt", ca.pem())
+            .beside(openssl::CA_FILES[0].0, openssl::CA_FILES[0].1)
+            .beside(openssl::CA_FILES[1].0, openssl::CA_FILES[1].1)
+            .files(&["ca.cnf"])
+            .commands(2..3),
     ]
 }
 

@@ -16,10 +16,12 @@ mod chain;
 mod layout;
 mod name;
 mod pem;
+mod revocation;
 
 pub use certificate::{Certificate, KeyKind, Name, Purpose};
 pub use layout::{CA_KEYS, CRL_KEYS, Form};
 pub use pem::undecodable;
+pub use revocation::UnusableList;
 
 use crate::problem::{Fault, Gravity, Problem};
 
@@ -157,7 +159,7 @@ fn join(
 pub struct Trust {
     /// The CA certificates.
     pub authorities: Vec<Certificate>,
-    /// The revocation lists, as DER.
+    /// The revocation lists that can be read, as DER; a sidecar's only if [`Self::is_usable`].
     pub revocation_lists: Vec<CertificateRevocationListDer<'static>>,
     /// Everything that is wrong, in the order of the data.
     pub problems: Vec<Problem>,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::credential::{Form, KeyKind};
+use crate::credential::{Form, KeyKind, UnusableList};
 use crate::text::{day, escape, list};
 
 /// A stable code: `LH` and three digits. Promised to users and never given a second meaning.
@@ -118,6 +118,8 @@ pub enum Fault {
     KeyInCaBundle,
     /// A revocation list that cannot be read.
     BrokenCrl { reason: String },
+    /// A revocation list that can be read and not be used.
+    UnusableCrl { list: UnusableList },
     /// A revocation list past its `nextUpdate`.
     CrlExpired { issuer: String, next_update: i64 },
     /// A trusted CA that issues certificates to anybody.
@@ -171,7 +173,7 @@ impl Problem {
             Fault::NotACa { .. } => 130,
             Fault::CaExpired { .. } => 131,
             Fault::KeyInCaBundle => 132,
-            Fault::BrokenCrl { .. } => 133,
+            Fault::BrokenCrl { .. } | Fault::UnusableCrl { .. } => 133,
             Fault::CrlExpired { .. } => 134,
             Fault::PublicCa { .. } => 135,
             Fault::NotBase64 { .. } => 136,
@@ -321,6 +323,9 @@ impl Problem {
             Fault::BrokenCrl { reason } => {
                 format!("the revocation list in `{key}` cannot be read: {}", escape(reason))
             }
+            Fault::UnusableCrl { list } => {
+                format!("the revocation list in `{key}` cannot be used: {list}")
+            }
             Fault::CrlExpired { issuer, next_update } => format!(
                 "the revocation list of `{}` was to be replaced by {}",
                 escape(issuer),
@@ -453,6 +458,7 @@ impl Problem {
             Fault::BrokenCrl { .. } => {
                 format!("`openssl crl -in {key} -noout -text` shows what is wrong")
             }
+            Fault::UnusableCrl { list } => list.help(key),
             Fault::CrlExpired { .. } => "fetch the CA's current list".to_owned(),
             Fault::PublicCa { .. } => {
                 "trust follows the names in allowed-clients alone; name every client".to_owned()

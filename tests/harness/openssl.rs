@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::pki::{Files, Pki};
+use crate::pki::{Authority, Files, Pki};
 use crate::process::Program;
 
 /// A handshake to be tried with `openssl s_client`.
@@ -166,6 +166,29 @@ fn version_1_of(common_name: &str, key: &str) -> String {
     let request = run(&["req", "-new", "-key", &key, "-subj", &subject], "");
     let request = write("request", &request);
     run(&["x509", "-req", "-in", &request, "-signkey", &key, "-days", "30"], "")
+}
+
+/// The files that `openssl ca` needs beside `ca.crt` and `ca.key`: a configuration without `crlnumber` and
+/// `crl_extensions`, and an empty database.
+pub const CA_FILES: [(&str, &str); 2] = [
+    (
+        "ca.cnf",
+        "[ca]\ndefault_ca = own\n[own]\ndatabase = index.txt\ncertificate = ca.crt\n\
+         private_key = ca.key\ndefault_md = sha256\ndefault_crl_days = 30\n",
+    ),
+    ("index.txt", ""),
+];
+
+/// A revocation list of version 1: what `openssl ca -gencrl` makes with [`CA_FILES`].
+pub fn revocation_list_version_1(authority: &Authority) -> String {
+    let home = TempDir::with_prefix("lasthop-openssl-").expect("a temporary directory can be made");
+    let (certificate, key) = (authority.pem(), authority.key_pem());
+    for (name, text) in CA_FILES.into_iter().chain([("ca.crt", &*certificate), ("ca.key", &*key)]) {
+        std::fs::write(home.path().join(name), text).expect("a temporary file can be written");
+    }
+    let script = "cd \"$0\" && openssl ca -gencrl -config ca.cnf";
+    let home = home.path().display().to_string();
+    Program::at("sh").args(["-c", script, &home]).run().expect_success().stdout
 }
 
 /// The key with a passphrase, as PKCS #8 (`BEGIN ENCRYPTED PRIVATE KEY`).

@@ -11,6 +11,7 @@ use x509_parser::prelude::*;
 
 use super::certificate::{Certificate, in_words};
 use super::layout::{CA_KEYS, CRL_KEYS, Form};
+use super::revocation::UnusableList;
 use super::{MOST_BYTES, MOST_CERTIFICATES, SecretData};
 use crate::problem::{DerForm, Fault, Problem};
 
@@ -349,7 +350,12 @@ pub(super) fn revocation_lists(
     }
     for der in found.lists {
         match CertificateRevocationList::from_der(&der) {
-            Ok(_) => lists.push(CertificateRevocationListDer::from(der)),
+            Ok((_, list)) => {
+                if let Err(list) = UnusableList::check(&der, &list) {
+                    problems.push(Problem::new(key, Fault::UnusableCrl { list }));
+                }
+                lists.push(CertificateRevocationListDer::from(der));
+            }
             Err(error) => {
                 let reason = in_words(&error);
                 problems.push(Problem::new(key, Fault::BrokenCrl { reason }));

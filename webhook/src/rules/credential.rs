@@ -165,7 +165,10 @@ fn problems(seen: &SeenSecret, role: Role, now: i64) -> Vec<Problem> {
             problems.extend(authority_problems(&secret.data, role, now));
             // ingress-nginx takes the list along, if there is one.
             if secret.data.contains_key("ca.crl") {
-                problems.extend(revocation_problems(&secret.data, now));
+                // OpenSSL, and so nginx, takes lists that the sidecar does not.
+                let takes = |problem: &Problem| matches!(problem.fault, Fault::UnusableCrl { .. });
+                let lists = revocation_problems(&secret.data, now);
+                problems.extend(lists.into_iter().filter(|problem| !takes(problem)));
             }
         }
         Role::SidecarUpstreamClient | Role::GatewayBackendClient => {

@@ -281,13 +281,17 @@ metadata:
     page(
         Code(133),
         "broken-crl",
-        "a revocation list cannot be read",
-        "A list that cannot be read revokes nobody, so the sidecar refuses to use it.",
+        "a revocation list cannot be read or used",
+        "A list that cannot be read revokes nobody, so the sidecar refuses to use it. It takes \
+         lists after RFC 5280: of version 2 (OpenSSL makes version 1 where its configuration has neither \
+         `crlnumber` nor `crl_extensions`), with a `nextUpdate`, whole ones, of the CA's own certificates.",
         (
             seen::BROKEN_CRL,
             "$ kubectl create secret generic crl --from-file=ca.crl=list.txt",
             "`openssl crl -in ca.crl -noout -text` shows what is wrong; lists come as DER too: \
-             `openssl crl -inform DER -in FILE -out ca.crl`.",
+             `openssl crl -inform DER -in FILE -out ca.crl`. Of version 1, make it again with extensions, FILE being \
+             the CA's configuration: `openssl ca -gencrl -config <(cat FILE; printf '\\n[crl_ext]\\nauthorityKeyIdentifier=keyid,issuer\\n') \
+             -crlexts crl_ext -out ca.crl`; `crl_extensions = crl_ext` in the CA's section beside a section of that name does so for good.",
         ),
     ),
     page(
