@@ -2,10 +2,13 @@
 //! the real openssl and kubectl, and nothing is wrong with it afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use lasthop_contract::credential::{
     Credential, MOST_CERTIFICATES, SecretData, read, read_authorities, read_revocation_lists,
+    undecodable,
 };
 use lasthop_contract::problem::Problem;
 use lasthop_tests::kubernetes::Cluster;
@@ -20,17 +23,11 @@ use tempfile::TempDir;
 const HOST: &str = "shop.example.com";
 
 /// Codes whose cure is no command, and why.
-const NO_COMMAND: [(u16, &str); 9] = [
-    (103, "the tool that fills the template is the user's own"),
-    (107, "the right file is with the CA"),
-    (108, "the whole file is somewhere else"),
-    (113, "the whole file is with the issuer"),
-    (122, "an annotation of the Ingress says which issuer"),
-    (124, "it becomes valid with time"),
-    (134, "the list is published by the CA"),
-    (135, "it is a notice, and the cure an annotation"),
-    (136, "the value is put elsewhere in the manifest"),
-];
+const NO_COMMAND: [(u16, &str); 1] =
+    [(135, "it is a notice, with nothing wrong, and stays as long as the CA is a public one")];
+
+/// Codes that are followed in a cluster, below.
+const IN_A_CLUSTER: [u16; 5] = [101, 102, 103, 122, 136];
 
 /// What of a Secret is read.
 #[derive(Clone, Copy)]
@@ -164,18 +161,30 @@ fn commands(code: u16) -> Vec<String> {
     // A command goes on over lines as the shell reads them.
     let words = cure.split_whitespace().filter(|it| *it != "\\").collect::<Vec<_>>().join(" ");
     let quoted = words.split('`').skip(1).step_by(2);
-    let programs = ["openssl ", "kubectl create ", "sed ", "cat ", "base64 "];
+    let programs = [
+        "openssl ",
+        "kubectl create ",
+        "kubectl annotate ",
+        "sed ",
+        "cat ",
+        "base64 ",
+        "diff ",
+        "curl ",
+        "keytool ",
+        "TLS_CRT=",
+    ];
     let is_command = |text: &&str| programs.iter().any(|program| text.starts_with(program));
     quoted.filter(is_command).map(ToOwned::to_owned).collect()
 }
 
-/// Runs a line as a person pastes it; a passphrase that is asked for is `secret`.
+/// Runs a line as a person pastes it; a passphrase that is asked for, even thrice, is `secret`.
 #[track_caller]
 fn run(command: &str, home: &Path) -> String {
     let script = format!("cd '{}' && {command}", home.display());
     // Without a terminal, so that openssl reads its passphrase from the input.
     let shell = ["--wait", "bash", "-o", "pipefail", "-c", &script];
-    let shell = Program::at("setsid").args(shell).input("secret\n").run();
+    let shell = Program::at("setsid").args(shell).input("secret\n".repeat(3));
+    let shell = shell.env("no_proxy", "*").run();
     shell.expect_success().stdout
 }
 
@@ -220,7 +229,7 @@ fn chains(ca: &Authority) -> Vec<Case> {
         Case::chain(105, bundle.clone(), key.clone())
             .beside("shop.p12", bundle)
             .files(&["shop.p12"; 2])
-            .commands(2..4),
+            .commands(3..5),
         Case::chain(106, mark(issued.chain_pem()), key.clone()),
         Case::chain(109, key.clone(), issued.chain_pem()),
         Case::chain(110, issued.chain_pem(), encrypted),
@@ -238,6 +247,48 @@ fn chains(ca: &Authority) -> Vec<Case> {
             .files(&["shop.pem", "tls.key"]),
         of_public_ca(),
     ]
+}
+
+/// Values that are not the file that was meant, or only a part of it.
+fn wrong_files(ca: &Authority) -> Vec<Case> {
+    let issued = ca.leaf().dns(HOST).issue();
+    let (chain, key) = (issued.chain_pem(), issued.key_pem());
+    let request = ["req", "-new", "-key", "/dev/stdin", "-subj", "/CN=shop.example.com"];
+    let request = openssl::run(&request, key.clone());
+    let cut = chain.get(..chain.len() / 2).expect("PEM is ASCII").to_owned();
+    let glued = chain.replace('\n', " ");
+    let case = |code, bytes: String| {
+        Case::chain(code, bytes, key.clone()).beside("shop.crt", chain.clone())
+    };
+    let mut cases = vec![
+        case(107, request).files(&["shop.crt"; 2]),
+        case(108, cut).files(&["shop.crt", "tls.key"]).commands(1..2),
+        case(108, glued).files(&["mended.crt", "mended.crt", "tls.key"]),
+        // What the first one shows is an error.
+        case(113, to_pem("CERTIFICATE", b"hello")).files(&["shop.crt"]).commands(1..2),
+    ];
+    if skip::find("keytool").is_some() {
+        let keystore = keystore(&pkcs12(&chain, &key));
+        cases.push(
+            Case::chain(105, keystore.clone(), key.clone())
+                .beside("shop.jks", keystore)
+                .files(&["shop.jks", "shop.p12", "shop.p12"])
+                .commands(2..5),
+        );
+    }
+    cases
+}
+
+/// PKCS#12 as Java's own keystore; its passphrase is `secret` as well.
+fn keystore(pkcs12: &[u8]) -> Vec<u8> {
+    let home = TempDir::with_prefix("lasthop-jks-").unwrap();
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let (from, to) = (path("p12"), path("jks"));
+    std::fs::write(&from, pkcs12).unwrap();
+    let stores = ["-importkeystore", "-srckeystore", &from, "-destkeystore", &to];
+    let options = ["-deststoretype", "JKS", "-srcstorepass", "secret", "-deststorepass", "secret"];
+    Program::at("keytool").args(stores).args(options).run().expect_success();
+    std::fs::read(to).unwrap()
 }
 
 /// A chain that lacks what the example of the rule has.
@@ -281,12 +332,14 @@ fn certificates(pki: &Pki, ca: &Authority) -> Vec<Case> {
     let (nameless, nameless_key) = issued(ca.leaf().common_name(HOST));
     let (over, over_key) = issued(leaf().expired());
     let (soon, soon_key) = issued(leaf().valid(Validity::days(-80, 10)));
+    let (early, early_key) = issued(leaf().valid(Validity::days(10, 100)));
     let (client, client_key) = issued(leaf().client_only().key(Key::P256));
     vec![
         Case::chain(112, fine, curve),
         Case::chain(120, nameless, nameless_key),
         Case::chain(121, own, own_key),
         Case::chain(123, over, over_key),
+        Case::chain(124, early, early_key),
         Case::chain(125, soon, soon_key),
         Case::chain(126, short, short_key),
         Case::chain(127, old, old_key),
@@ -300,6 +353,9 @@ fn authorities(pki: &Pki, ca: &Authority) -> Vec<Case> {
     let over = pki.expired_authority("over");
     let list = ca.revocation_list(&[], Validity::days(-1, 7));
     let der = openssl_der(&list);
+    let points = format!("crlDistributionPoints=URI:http://{}/ca.crl", published(der.clone()));
+    let (client, _) =
+        openssl::self_signed(pki, "client", &["-newkey", "rsa:2048", "-addext", &points]);
     let two = format!("{}{}", ca.pem(), leaf.certificate_pem());
     vec![
         Case::authorities(129, leaf.chain_pem())
@@ -321,7 +377,24 @@ fn authorities(pki: &Pki, ca: &Authority) -> Vec<Case> {
             .beside(openssl::CA_FILES[1].0, openssl::CA_FILES[1].1)
             .files(&["ca.cnf"])
             .commands(2..3),
+        Case::lists(134, ca.revocation_list(&[], Validity::days(-8, -1)))
+            .beside("client.crt", client)
+            .files(&["client.crt"]),
     ]
+}
+
+/// Serves this to the first who asks.
+fn published(list: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let request = BufReader::new(client.try_clone().unwrap()).lines();
+        assert_ne!(request.map_while(Result::ok).take_while(|line| !line.is_empty()).count(), 0);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len());
+        client.write_all(&[head.into_bytes(), list].concat()).unwrap();
+    });
+    address
 }
 
 fn openssl_der(list: &str) -> Vec<u8> {
@@ -333,15 +406,16 @@ fn openssl_der(list: &str) -> Vec<u8> {
 
 #[test]
 fn what_is_wrong_with_a_credential_is_gone_once_its_cure_was_pasted() {
-    if skip::lacks(&["openssl", "kubectl", "bash", "setsid"]) {
+    if skip::lacks(&["openssl", "kubectl", "bash", "setsid", "curl"]) {
         return;
     }
     let pki = Pki::new();
     let ca = pki.authority("ca");
     let mut cases = chains(&ca);
+    cases.extend(wrong_files(&ca));
     cases.extend(certificates(&pki, &ca));
     cases.extend(authorities(&pki, &ca));
-    let mut shown: BTreeSet<u16> = BTreeSet::from([101, 102]);
+    let mut shown = BTreeSet::from(IN_A_CLUSTER);
     for case in cases {
         let case = case.beside("ca.key", ca.key_pem());
         let case = match case.reads {
@@ -393,4 +467,56 @@ fn what_a_secret_lacks_is_there_once_the_cure_was_pasted() {
         run(&format!("export KUBECONFIG='{kubeconfig}' && {command}"), home.path());
         assert_eq!(codes(&stored()), Vec::<u16>::new(), "LH{code}");
     }
+}
+
+/// What an API server does not store, or stores and somebody else fills, is there once the cure was pasted.
+#[test]
+fn what_a_manifest_says_wrong_is_right_once_the_cure_was_pasted() {
+    if skip::lacks(&["bash", "setsid", "envsubst"]) {
+        return;
+    }
+    let Some(cluster) = Cluster::shared() else { return };
+    let namespace = "cures-manifests";
+    cluster.namespace(namespace, &[]);
+    let issued = Pki::new().authority("ca").leaf().dns(HOST).issue();
+    let home = TempDir::with_prefix("lasthop-cures-").unwrap();
+    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    write("shop.crt", &issued.chain_pem());
+    write("shop.key", &issued.key_pem());
+    let follow = |command: String, name: &str| {
+        let command = command.replace("NAME", &format!("{name} -n {namespace}"));
+        let kubeconfig = cluster.kubeconfig().display();
+        run(&format!("export KUBECONFIG='{kubeconfig}' && {command}"), home.path());
+    };
+    for (code, value, nth, files) in [
+        (103, "${TLS_CRT}", 0, &["shop.crt", "shop.key", "secret.json"][..]),
+        (136, &*issued.chain_pem(), 1, &["shop.crt", "shop.key"]),
+    ] {
+        let name = format!("lh{code}");
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"name": name, "namespace": namespace},
+            "data": {"tls.crt": value, "tls.key": "${TLS_KEY}"},
+        });
+        write("secret.json", &secret.to_string());
+        assert_eq!(Problem::new("tls.crt", undecodable(value)).code().0, code);
+        cluster.refused(&secret.to_string());
+        let command = commands(code).remove(nth);
+        let fill = |command: String, file: &&str| command.replacen("FILE", file, 1);
+        follow(files.iter().fold(command, fill), &name);
+        let stored = of_json(&cluster.get(&["secret", &name, "-n", namespace]).to_string());
+        assert_eq!(read(&stored).problems, [], "LH{code}");
+    }
+    let ingress = serde_json::json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": {"name": "lh122", "namespace": namespace, "annotations": {
+            "cert-manager.io/cluster-issuer": "letsencrypt-staging",
+        }},
+        "spec": {"defaultBackend": {"service": {"name": "shop", "port": {"number": 80}}}},
+    });
+    cluster.admitted(&ingress.to_string());
+    follow(commands(122).remove(0).replace("ISSUER", "letsencrypt"), "lh122");
+    let ingress = cluster.get(&["ingress", "lh122", "-n", namespace]);
+    let issuer = &ingress["metadata"]["annotations"]["cert-manager.io/cluster-issuer"];
+    assert_eq!(issuer, "letsencrypt", "cert-manager issues what this one signs");
 }

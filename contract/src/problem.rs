@@ -47,6 +47,8 @@ pub enum DerForm {
     Key,
     /// PKCS#12: key and certificates in one file, as Windows and Java export them.
     Pkcs12,
+    /// Java's own keystore (JKS), which is not even DER.
+    Keystore,
 }
 
 /// What is wrong, in the order in which a reader of the bytes meets it.
@@ -217,6 +219,9 @@ impl Problem {
                 format!("`{key}` still holds the placeholder `{}`", escape(text))
             }
             Fault::EncodedTwice => format!("`{key}` was base64-encoded twice"),
+            Fault::DerNotPem { form: DerForm::Keystore } => {
+                format!("`{key}` is a Java keystore, not PEM")
+            }
             Fault::DerNotPem { .. } => format!("`{key}` is binary DER, not PEM"),
             Fault::ByteOrderMark => format!("`{key}` begins with a byte order mark"),
             Fault::NoPemBlock { wanted, found } if found.is_empty() => {
@@ -365,6 +370,9 @@ impl Problem {
             Fault::DerNotPem { form: DerForm::Pkcs12 } => {
                 let part = if key.ends_with("key") { "-nocerts" } else { "-nokeys" };
                 format!("it is PKCS#12; take out what belongs here: `openssl pkcs12 -in {key} {part} -nodes -out {key}.pem`")
+            }
+            Fault::DerNotPem { form: DerForm::Keystore } => {
+                format!("make PKCS#12 of it first: `keytool -importkeystore -srckeystore {key} -destkeystore FILE -deststoretype PKCS12`")
             }
             Fault::ByteOrderMark => {
                 format!("save the file as UTF-8 without mark: `sed -i '1s/^\\xEF\\xBB\\xBF//' {key}`")

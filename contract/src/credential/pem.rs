@@ -90,6 +90,9 @@ fn is_pkcs12(bytes: &[u8]) -> bool {
 }
 
 /// Why bytes without any PEM block are not PEM, where a known slip explains it.
+/// How a Java keystore begins (`sun.security.provider.JavaKeyStore`).
+const KEYSTORE: &[u8] = b"\xFE\xED\xFE\xED";
+
 fn not_pem(bytes: &[u8]) -> Option<Fault> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Some(Fault::KeyEmpty);
@@ -100,6 +103,9 @@ fn not_pem(bytes: &[u8]) -> Option<Fault> {
     }
     if X509Certificate::from_der(bytes).is_ok() {
         return Some(Fault::DerNotPem { form: DerForm::Certificate });
+    }
+    if bytes.starts_with(KEYSTORE) {
+        return Some(Fault::DerNotPem { form: DerForm::Keystore });
     }
     if is_pkcs12(bytes) {
         return Some(Fault::DerNotPem { form: DerForm::Pkcs12 });

@@ -66,8 +66,9 @@ stringData:
 kind: Secret
 data:
   tls.crt: CERT BASE64 STRING GOES HERE",
-            "Put the PEM text under `stringData`, or run the tool that fills the template: \
-             `envsubst < FILE | kubectl apply -f -`.",
+            "Put the PEM text under `stringData`, or run the tool that fills the template. With `tls.crt: ${TLS_CRT}` and \
+             `tls.key: ${TLS_KEY}` under `data`: `TLS_CRT=$(base64 -w0 < FILE) TLS_KEY=$(base64 -w0 < FILE) envsubst < FILE | \
+             kubectl apply -f -`.",
         ),
     ),
     page(
@@ -92,14 +93,15 @@ stringData:
         Code(105),
         "der-not-pem",
         "a value is binary DER, readers need PEM",
-        "Windows and Java tools export `.cer`, `.der` and `.p12` files. Readers look for `-----BEGIN \
+        "Windows and Java tools export `.cer`, `.der`, `.p12` and `.jks` files. Readers look for `-----BEGIN \
          CERTIFICATE-----` and find none.",
         (
             seen::DER_NOT_PEM,
             "$ kubectl create secret generic shop-tls --from-file=tls.crt=shop.der \
              --from-file=tls.key=shop.key",
             "Convert it: `openssl x509 -inform DER -in FILE -out tls.crt`, for a key `openssl \
-             pkey -inform DER -in FILE -out tls.key`. Of PKCS#12 come both: `openssl pkcs12 -in FILE -nodes -nokeys \
+             pkey -inform DER -in FILE -out tls.key`. A Java keystore becomes PKCS#12 first: `keytool -importkeystore \
+             -srckeystore FILE -destkeystore shop.p12 -deststoretype PKCS12`. Of PKCS#12 come both: `openssl pkcs12 -in FILE -nodes -nokeys \
              -out tls.crt`, `openssl pkcs12 -in FILE -nodes -nocerts -out tls.key`.",
         ),
     ),
@@ -129,7 +131,8 @@ stringData:
   tls.crt: |
     -----BEGIN CERTIFICATE REQUEST-----",
             "Put the certificate that the CA gave back there, not the request that was sent to \
-             it.",
+             it. It is the one for this key where `diff <(openssl x509 -in FILE -noout -pubkey) <(openssl pkey -in tls.key -pubout)` \
+             prints nothing: `kubectl create secret tls NAME --cert=FILE --key=tls.key --dry-run=client -o yaml | kubectl apply -f -`.",
         ),
     ),
     page(
@@ -143,8 +146,10 @@ stringData:
             "\
 stringData:
   tls.crt: \"-----BEGIN CERTIFICATE----- MIIB... -----END CERTIFICATE-----\" # one line",
-            "Copy the file again, whole. In YAML use a block: `tls.crt: |`, with every line \
-             indented alike.",
+            "Give the lines back their breaks where they became spaces: \
+             `sed -E 's/\\s*(-----[A-Z[:space:]]+-----)\\s*/\\n\\1\\n/g' tls.crt | sed '/^-/!s/\\s/\\n/g;/^$/d' > FILE`. Where lines are \
+             missing, copy the file again. Then store the file rather than its text: \
+             `kubectl create secret tls NAME --cert=FILE --key=FILE --dry-run=client -o yaml | kubectl apply -f -`. In YAML use a block: `tls.crt: |`, with every line indented alike.",
         ),
     ),
     page(
@@ -217,7 +222,7 @@ stringData:
     aGVsbG8=
     -----END CERTIFICATE-----",
             "`openssl x509 -in tls.crt -noout -text` shows where it breaks. Ask the issuer for a \
-             new file.",
+             new file: `kubectl create secret tls NAME --cert=FILE --key=tls.key --dry-run=client -o yaml | kubectl apply -f -`.",
         ),
     ),
     page(

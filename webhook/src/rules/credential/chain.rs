@@ -144,7 +144,8 @@ pub(super) static PAGES: &[Rule] = &[
 metadata:
   annotations:
     cert-manager.io/cluster-issuer: letsencrypt-staging",
-            "Switch the issuer to production before users come.",
+            "Switch the issuer to production before users come. With cert-manager, which issues it anew: `kubectl annotate ingress NAME \
+             cert-manager.io/cluster-issuer=ISSUER --overwrite`.",
         ),
     ),
     page(
@@ -169,7 +170,9 @@ metadata:
         (
             seen::NOT_YET_VALID,
             "$ openssl x509 -in tls.crt -noout -startdate # notBefore=Jan  1 00:00:00 2090 GMT",
-            "Apply it when its time has come, or check the clock of the machine that issued it.",
+            "Apply it when its time has come, or check the clock of the machine that issued it, and issue it again. With a CA of your own \
+             (OpenSSL 3): `openssl req -x509 -CA ca.crt -CAkey ca.key -key tls.key -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE -addext extendedKeyUsage=serverAuth -days 90 -out tls.crt`.",
         ),
     ),
     page(
@@ -303,7 +306,9 @@ metadata:
         (
             seen::CRL_EXPIRED,
             "$ openssl crl -in ca.crl -noout -nextupdate # nextUpdate=Jan  1 00:00:00 2020 GMT",
-            "Fetch the CA's current list, and have a job do it before each `nextUpdate`.",
+            "Fetch the CA's current list, and have a job do it before each `nextUpdate`. A client's certificate (FILE) may say where it is: \
+             `curl -sf \"$(openssl x509 -in FILE -noout -ext crlDistributionPoints | sed -n 's/.*URI://p' | head -1)\" | openssl crl -inform DER -out ca.crl`, \
+             then `kubectl create secret generic NAME --from-file=ca.crl --dry-run=client -o yaml | kubectl apply -f -`.",
         ),
     ),
     page(
@@ -333,7 +338,8 @@ kind: Secret
 data:
   tls.crt: |
     -----BEGIN CERTIFICATE-----",
-            "Write `stringData` instead of `data`, or `base64 -w0 < FILE`.",
+            "Write `stringData` instead of `data`, or the output of `base64 -w0 < FILE`, or let kubectl encode it: `kubectl create secret \
+             generic NAME --from-file=tls.crt=FILE --from-file=tls.key=FILE --dry-run=client -o yaml | kubectl apply -f -`.",
         ),
     ),
 ];
