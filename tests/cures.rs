@@ -13,7 +13,7 @@ use lasthop_contract::credential::{
 use lasthop_contract::problem::Problem;
 use lasthop_tests::kubernetes::Cluster;
 use lasthop_tests::openssl;
-use lasthop_tests::pki::{Authority, Key, Pki, Validity, to_pem};
+use lasthop_tests::pki::{Authority, Issued, Key, Pki, Validity, to_pem};
 use lasthop_tests::process::Program;
 use lasthop_tests::skip;
 use serde_json::Value;
@@ -431,18 +431,50 @@ fn what_is_wrong_with_a_credential_is_gone_once_its_cure_was_pasted() {
     assert_eq!(shown, (101..=138).collect(), "a code has neither been followed nor excused");
 }
 
+/// A command with the files for which `FILE` stands, one time after the other.
+fn filled(command: String, files: &[&str]) -> String {
+    files.iter().fold(command, |command, file| command.replacen("FILE", file, 1))
+}
+
+/// Where a person sits who has a pair, and a namespace of a cluster.
+struct Shell<'a> {
+    cluster: &'a Cluster,
+    namespace: &'static str,
+    issued: Issued,
+    home: TempDir,
+}
+
+impl<'a> Shell<'a> {
+    /// With the pair in `shop.crt` and `shop.key`.
+    fn new(cluster: &'a Cluster, namespace: &'static str) -> Self {
+        cluster.namespace(namespace, &[]);
+        let issued = Pki::new().authority("ca").leaf().dns(HOST).issue();
+        let home = TempDir::with_prefix("lasthop-cures-").unwrap();
+        let shell = Self { cluster, namespace, issued, home };
+        shell.write("shop.crt", &shell.issued.chain_pem());
+        shell.write("shop.key", &shell.issued.key_pem());
+        shell
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.home.path().join(name), text).unwrap();
+    }
+
+    /// Pastes `command`, in which `NAME` is the object `name`.
+    fn follow(&self, command: &str, name: &str) {
+        let command = command.replace("NAME", &format!("{name} -n {}", self.namespace));
+        let kubeconfig = self.cluster.kubeconfig().display();
+        run(&format!("export KUBECONFIG='{kubeconfig}' && {command}"), self.home.path());
+    }
+}
+
 /// What is added to or filled in a Secret, is so in the cluster.
 #[test]
 fn what_a_secret_lacks_is_there_once_the_cure_was_pasted() {
     let Some(cluster) = Cluster::shared() else { return };
-    let namespace = "cures";
-    cluster.namespace(namespace, &[]);
-    let issued = Pki::new().authority("ca").leaf().dns(HOST).issue();
-    let home = TempDir::with_prefix("lasthop-cures-").unwrap();
-    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
-    write("shop.crt", &issued.chain_pem());
-    write("shop.key", &issued.key_pem());
-    let chain = BTreeMap::from([("tls.crt", issued.chain_pem())]);
+    let shell = Shell::new(cluster, "cures");
+    let namespace = shell.namespace;
+    let chain = BTreeMap::from([("tls.crt", shell.issued.chain_pem())]);
     let empty = BTreeMap::from([("tls.crt", String::new()), ("tls.key", String::new())]);
     for (code, data, files) in
         [(101, chain, vec!["shop.key"]), (102, empty, vec!["shop.crt", "shop.key"])]
@@ -458,13 +490,8 @@ fn what_a_secret_lacks_is_there_once_the_cure_was_pasted() {
             read(data).problems.iter().map(|problem| problem.code().0).collect()
         };
         assert!(codes(&stored()).contains(&code));
-        let mut command = commands(code).remove(0);
-        for file in files {
-            command = command.replacen("FILE", file, 1);
-        }
-        let command = command.replace("NAME", &format!("{name} -n {namespace}"));
-        let kubeconfig = cluster.kubeconfig().display();
-        run(&format!("export KUBECONFIG='{kubeconfig}' && {command}"), home.path());
+        let command = filled(commands(code).remove(0), &files);
+        shell.follow(&command, &name);
         assert_eq!(codes(&stored()), Vec::<u16>::new(), "LH{code}");
     }
 }
@@ -476,21 +503,11 @@ fn what_a_manifest_says_wrong_is_right_once_the_cure_was_pasted() {
         return;
     }
     let Some(cluster) = Cluster::shared() else { return };
-    let namespace = "cures-manifests";
-    cluster.namespace(namespace, &[]);
-    let issued = Pki::new().authority("ca").leaf().dns(HOST).issue();
-    let home = TempDir::with_prefix("lasthop-cures-").unwrap();
-    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
-    write("shop.crt", &issued.chain_pem());
-    write("shop.key", &issued.key_pem());
-    let follow = |command: String, name: &str| {
-        let command = command.replace("NAME", &format!("{name} -n {namespace}"));
-        let kubeconfig = cluster.kubeconfig().display();
-        run(&format!("export KUBECONFIG='{kubeconfig}' && {command}"), home.path());
-    };
+    let shell = Shell::new(cluster, "cures-manifests");
+    let namespace = shell.namespace;
     for (code, value, nth, files) in [
         (103, "${TLS_CRT}", 0, &["shop.crt", "shop.key", "secret.json"][..]),
-        (136, &*issued.chain_pem(), 1, &["shop.crt", "shop.key"]),
+        (136, &*shell.issued.chain_pem(), 1, &["shop.crt", "shop.key"]),
     ] {
         let name = format!("lh{code}");
         let secret = serde_json::json!({
@@ -498,12 +515,11 @@ fn what_a_manifest_says_wrong_is_right_once_the_cure_was_pasted() {
             "metadata": {"name": name, "namespace": namespace},
             "data": {"tls.crt": value, "tls.key": "${TLS_KEY}"},
         });
-        write("secret.json", &secret.to_string());
+        shell.write("secret.json", &secret.to_string());
         assert_eq!(Problem::new("tls.crt", undecodable(value)).code().0, code);
         cluster.refused(&secret.to_string());
         let command = commands(code).remove(nth);
-        let fill = |command: String, file: &&str| command.replacen("FILE", file, 1);
-        follow(files.iter().fold(command, fill), &name);
+        shell.follow(&filled(command, files), &name);
         let stored = of_json(&cluster.get(&["secret", &name, "-n", namespace]).to_string());
         assert_eq!(read(&stored).problems, [], "LH{code}");
     }
@@ -515,7 +531,7 @@ fn what_a_manifest_says_wrong_is_right_once_the_cure_was_pasted() {
         "spec": {"defaultBackend": {"service": {"name": "shop", "port": {"number": 80}}}},
     });
     cluster.admitted(&ingress.to_string());
-    follow(commands(122).remove(0).replace("ISSUER", "letsencrypt"), "lh122");
+    shell.follow(&commands(122).remove(0).replace("ISSUER", "letsencrypt"), "lh122");
     let ingress = cluster.get(&["ingress", "lh122", "-n", namespace]);
     let issuer = &ingress["metadata"]["annotations"]["cert-manager.io/cluster-issuer"];
     assert_eq!(issuer, "letsencrypt", "cert-manager issues what this one signs");

@@ -5,38 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use lasthop_tests::app::App;
-use lasthop_tests::pki::{Authority, Pki, Validity};
-use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
+use lasthop_tests::pki::Validity;
+use lasthop_tests::scene::Scene;
+use lasthop_tests::sidecar::{HOST, Sidecar};
 use lasthop_tests::skip;
 use serde_json::Value;
-
-/// The CA of the clients in these tests, and the one name that comes in.
-const ALLOWED: &str = "dns:alb.example";
-
-struct Scene {
-    pki: Pki,
-    app: App,
-    clients: Authority,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let pki = Pki::new();
-        let clients = pki.authority("clients-ca");
-        Self { pki, app: App::start(), clients }
-    }
-
-    fn setup(&self) -> Setup {
-        let server = self.pki.server();
-        Sidecar::before(self.app.address()).serving(&server)
-    }
-
-    /// A sidecar that lets in the clients of [`ALLOWED`].
-    fn sidecar(&self) -> Sidecar {
-        self.setup().clients(&self.clients, ALLOWED).start()
-    }
-}
 
 fn refused(sidecar: &Sidecar, code: &str) -> f64 {
     sidecar.metric("lasthop_refused_connections_total", &[&format!("code=\"{code}\"")])
@@ -48,7 +21,7 @@ fn a_client_without_a_certificate_is_refused() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     sidecar.get("/").run().expect_refused();
     sidecar.shake().request(HOST, "/").run().expect_alert(116);
     let line = sidecar.expect_refusal("LH501");
@@ -63,7 +36,7 @@ fn tls_1_2_refuses_a_client_without_a_certificate_too() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let handshake = sidecar.shake().option("-tls1_2", None).request(HOST, "/").run();
     assert!(handshake.alert().is_some(), "{handshake:?}");
     sidecar.expect_refusal("LH501");
@@ -75,7 +48,7 @@ fn an_expired_client_is_refused() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let client = scene.clients.leaf().dns("alb.example").expired().issue();
     sidecar.shake().client(&client.files()).request(HOST, "/").run().expect_alert(45);
     assert_eq!(sidecar.expect_refusal("LH504")["reason"], "expired");
@@ -87,7 +60,7 @@ fn a_client_of_another_ca_is_refused() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let client = scene.clients.impostor().leaf().dns("alb.example").issue();
     sidecar.shake().client(&client.files()).request(HOST, "/").run();
     let other = scene.pki.authority("other-ca").leaf().dns("alb.example").issue();
@@ -102,7 +75,7 @@ fn a_client_with_another_name_is_refused_and_the_log_says_who_it_was() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let client = scene.clients.leaf().dns("evil.example").uri("spiffe://x/y").client_only().issue();
     sidecar.get("/").client(&client.files()).run().expect_refused();
     sidecar.shake().client(&client.files()).request(HOST, "/").run().expect_alert(49);
@@ -145,8 +118,7 @@ fn client_eku_client_keeps_server_certificates_out() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar =
-        scene.setup().clients(&scene.clients, ALLOWED).option("--client-eku", "client").start();
+    let mut sidecar = scene.guarded().option("--client-eku", "client").start();
     let server = scene.clients.leaf().dns("alb.example").server_only().issue();
     sidecar.get("/").client(&server.files()).run().expect_refused();
     let line = sidecar.expect_refusal("LH506");
@@ -163,7 +135,7 @@ fn a_revoked_client_is_refused_as_soon_as_the_list_says_so() {
     let scene = Scene::new();
     let client = scene.clients.leaf().dns("alb.example").issue();
     let list = |revoked: &[_]| scene.clients.revocation_list(revoked, Validity::days(-1, 30));
-    let mut sidecar = scene.setup().clients(&scene.clients, ALLOWED).revoking(&list(&[])).start();
+    let mut sidecar = scene.guarded().revoking(&list(&[])).start();
     sidecar.get("/status/200").client(&client.files()).run().expect(200);
     let revoked = [("ca.crl".to_owned(), list(&[&client]).into_bytes())].into_iter().collect();
     sidecar.lists.as_ref().unwrap().rotate(&revoked);
@@ -178,8 +150,7 @@ fn optional_clients_come_in_without_a_certificate_but_not_with_a_bad_one() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar =
-        scene.setup().clients(&scene.clients, ALLOWED).option("--client-auth", "optional").start();
+    let mut sidecar = scene.guarded().option("--client-auth", "optional").start();
     let nobody = sidecar.get("/headers").run().expect(200).text();
     assert!(!nobody.contains("x-forwarded-client-cert"), "{nobody}");
     let known = scene.clients.leaf().dns("alb.example").issue();
@@ -193,7 +164,7 @@ fn optional_clients_come_in_without_a_certificate_but_not_with_a_bad_one() {
 #[test]
 fn plain_http_on_the_tls_port_gets_nothing_but_a_close() {
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let mut stream = TcpStream::connect(sidecar.tls).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
     let mut answer = Vec::new();
@@ -206,7 +177,7 @@ fn plain_http_on_the_tls_port_gets_nothing_but_a_close() {
 #[test]
 fn what_is_not_tls_is_told_apart_in_the_log() {
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     for (bytes, code) in [
         (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], "LH521"),
         (b"\x16\x03\x01\x00\x05hello", "LH528"),
@@ -226,7 +197,7 @@ fn a_client_of_an_old_version_is_refused() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let handshake = sidecar
         .shake()
         .option("-tls1_1", None)
@@ -264,7 +235,7 @@ fn a_client_that_does_not_trust_us_is_told_of_with_its_alert() {
 #[test]
 fn a_client_that_says_nothing_is_let_go() {
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let mut silent = TcpStream::connect(sidecar.tls).unwrap();
     let mut slow = TcpStream::connect(sidecar.tls).unwrap();
     slow.write_all(b"\x16\x03\x01").unwrap();
@@ -283,7 +254,7 @@ fn a_client_that_says_nothing_is_let_go() {
 #[test]
 fn a_health_check_that_only_connects_is_no_news() {
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     for _ in 0..5 {
         drop(TcpStream::connect(sidecar.tls).unwrap());
     }
@@ -298,7 +269,7 @@ fn a_health_check_that_only_connects_is_no_news() {
 #[test]
 fn a_flood_of_refusals_is_counted_and_not_written_line_by_line() {
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     for _ in 0..200 {
         let mut stream = TcpStream::connect(sidecar.tls).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
@@ -317,7 +288,7 @@ fn a_hostile_certificate_does_not_write_the_log() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let name = "a\"},{\"message\":\"forged\"}\u{1b}[2J\n{\"message\":\"forged\"}";
     let client = scene.clients.leaf().common_name(name).uri("x:\u{7}y").issue();
     sidecar.get("/").client(&client.files()).run().expect_refused();
@@ -332,7 +303,7 @@ fn no_names_of_trusted_cas_are_sent() {
         return;
     }
     let scene = Scene::new();
-    let sidecar = scene.sidecar();
+    let sidecar = scene.guarded().start();
     let handshake = sidecar.shake().request(HOST, "/").run();
     // With both lines, a certificate was asked for and no CA named.
     assert!(handshake.output.contains("No client certificate CA names sent"), "{handshake:?}");

@@ -1,33 +1,13 @@
 //! Paths that need no client certificate, and everybody who would like more than these.
 
-use lasthop_tests::app::App;
 use lasthop_tests::frames::{self, DATA, END_HEADERS, END_STREAM, HEADERS, block, frame};
-use lasthop_tests::pki::{Authority, Pki};
+use lasthop_tests::scene::Scene;
 use lasthop_tests::sidecar::{HOST, Sidecar};
 use lasthop_tests::skip;
 
-struct Scene {
-    pki: Pki,
-    app: App,
-    clients: Authority,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let pki = Pki::new();
-        let clients = pki.authority("clients-ca");
-        Self { pki, app: App::start(), clients }
-    }
-
-    /// A sidecar that asks everybody for a certificate, but for these two paths and a WebSocket.
-    fn sidecar(&self) -> Sidecar {
-        let server = self.pki.server();
-        Sidecar::before(self.app.address())
-            .serving(&server)
-            .clients(&self.clients, "dns:alb.example")
-            .option("--client-auth-exempt-paths", "/headers,/status/204,/ws")
-            .start()
-    }
+/// A sidecar that asks everybody for a certificate, but for these two paths and a WebSocket.
+fn exempting(scene: &Scene) -> Sidecar {
+    scene.guarded().option("--client-auth-exempt-paths", "/headers,/status/204,/ws").start()
 }
 
 fn passed_on(sidecar: &Sidecar) -> f64 {
@@ -44,7 +24,7 @@ fn a_health_checker_without_a_certificate_reaches_exempt_paths_and_no_other() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = exempting(&scene);
     for (request, status) in [
         (sidecar.get("/status/200"), 403),
         (sidecar.get("/status/200").http1(), 403),
@@ -79,7 +59,7 @@ fn a_certificate_opens_the_rest_and_a_bad_one_not_even_exempt_paths() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = exempting(&scene);
     let known = scene.clients.leaf().dns("alb.example").issue();
     for path in ["/status/200", "/headers"] {
         sidecar.get(path).client(&known.files()).run().expect(200);
@@ -95,7 +75,7 @@ fn a_certificate_opens_the_rest_and_a_bad_one_not_even_exempt_paths() {
 #[test]
 fn nobody_gets_further_by_writing_an_exempt_path_in_another_way() {
     let scene = Scene::new();
-    let sidecar = scene.sidecar();
+    let sidecar = exempting(&scene);
     let host = format!("Host: {HOST}\r\n");
     for target in [
         "/headers/../anything",
@@ -169,7 +149,7 @@ fn nobody_gets_further_by_writing_an_exempt_path_in_another_way() {
 #[test]
 fn a_request_behind_an_exempt_one_is_judged_for_itself() {
     let scene = Scene::new();
-    let sidecar = scene.sidecar();
+    let sidecar = exempting(&scene);
     let exempt = format!("GET /headers HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     let other = format!("GET /anything HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     let answer = sidecar.connect(None).ask(format!("{exempt}{exempt}{other}{exempt}"));
@@ -182,7 +162,7 @@ fn a_request_behind_an_exempt_one_is_judged_for_itself() {
 #[test]
 fn with_http_2_each_stream_is_judged_for_itself() {
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = exempting(&scene);
     let get = |path| frames::get(HOST, path);
     let connect = block(&[(":method", "CONNECT"), (":authority", HOST)]);
     let override_path = [get("/headers"), block(&[("x-original-url", "/anything")])].concat();
@@ -213,7 +193,7 @@ fn a_resumed_connection_without_a_certificate_gets_no_further() {
         return;
     }
     let scene = Scene::new();
-    let sidecar = scene.sidecar();
+    let sidecar = exempting(&scene);
     let session = scene.pki.directory().join("session").display().to_string();
     for version in ["-tls1_3", "-tls1_2"] {
         let shake = || sidecar.shake().option(version, None);

@@ -3,29 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use lasthop_tests::app::App;
 use lasthop_tests::outward::Outward;
-use lasthop_tests::pki::Pki;
 use lasthop_tests::process::{Program, Running, built};
+use lasthop_tests::scene::Scene;
 use lasthop_tests::secret_dir::SecretDir;
-use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
+use lasthop_tests::sidecar::HOST;
 use lasthop_tests::skip;
-
-struct Scene {
-    app: App,
-    pki: Pki,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self { app: App::start(), pki: Pki::new() }
-    }
-
-    fn setup(&self) -> Setup {
-        let server = self.pki.server();
-        Sidecar::before(self.app.address()).serving(&server)
-    }
-}
 
 fn keylog(status: SocketAddr) -> Program {
     Program::ours("lasthop-sidecar")

@@ -10,31 +10,12 @@ use lasthop_contract::text::hex;
 use lasthop_tests::app::App;
 use lasthop_tests::at_end::SetAtEnd;
 use lasthop_tests::curl::Curl;
-use lasthop_tests::pki::{Issued, Pki};
 use lasthop_tests::process::{Program, wait_until};
 use lasthop_tests::raw::{RawApp, read_head};
-use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
+use lasthop_tests::scene::Scene;
+use lasthop_tests::sidecar::{HOST, Sidecar};
 use lasthop_tests::skip;
 use lasthop_tests::tls::TlsClient;
-
-struct Scene {
-    pki: Pki,
-    app: App,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self { pki: Pki::new(), app: App::start() }
-    }
-
-    fn server(&self) -> Issued {
-        self.pki.server()
-    }
-
-    fn setup(&self) -> Setup {
-        Sidecar::before(self.app.address()).serving(&self.server())
-    }
-}
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
@@ -67,7 +48,7 @@ fn a_client_of_another_make_loses_no_stream_while_secrets_change() {
         Program::at("h2load").args(["-n", "3000", "-c", "12", "-m", "8", &url]).run()
     });
     for round in 1..=2 {
-        sidecar.certificates[0].rotate(&scene.server().secret());
+        sidecar.certificates[0].rotate(&scene.pki.server().secret());
         sidecar.process.hang_up();
         let taken =
             || sidecar.metric("lasthop_credential_reloads_total", &[]) > f64::from(round) - 0.5;
@@ -108,7 +89,7 @@ fn a_secret_that_changes_during_the_drain_disturbs_nobody() {
     let broken = [("tls.crt".to_owned(), b"nonsense".to_vec())].into();
     sidecar.certificates[0].rotate(&broken);
     sidecar.process.hang_up();
-    sidecar.certificates[0].rotate(&scene.server().secret());
+    sidecar.certificates[0].rotate(&scene.pki.server().secret());
     sidecar.process.hang_up();
     assert_eq!(slow.join().unwrap().expect(200).text(), "late\n");
     let finished = sidecar.process.finish();
@@ -295,7 +276,7 @@ fn an_answer_that_comes_before_the_end_of_the_request_is_delivered() {
         let mut rest = vec![0; 1 << 20];
         let _some = stream.read(&mut rest);
     });
-    let mut sidecar = Sidecar::before(app.address).serving(&scene.server()).start();
+    let mut sidecar = Sidecar::before(app.address).serving(&scene.pki.server()).start();
     let upload = |curl: Curl| curl.body_bytes(vec![7; 6_000_000]).run();
     let answer = upload(sidecar.get("/").http1());
     assert_eq!((answer.status, answer.text().as_str()), (413, "too much"), "{answer:?}");

@@ -6,71 +6,44 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use lasthop_tests::app::App;
 use lasthop_tests::openssl::{Handshake, SClient};
-use lasthop_tests::pki::{Authority, Issued, Pki, SecretData, Validity};
-use lasthop_tests::sidecar::{HOST, Setup, Sidecar};
+use lasthop_tests::pki::{Issued, SecretData, Validity};
+use lasthop_tests::scene::{ALLOWED, Scene};
+use lasthop_tests::sidecar::{HOST, Sidecar};
 use lasthop_tests::skip;
 
 /// The versions of TLS, whose tickets have little in common.
 const VERSIONS: [&str; 2] = ["-tls1_3", "-tls1_2"];
 
-/// The one name that comes in.
-const ALLOWED: &str = "dns:alb.example";
-
-struct Scene {
-    pki: Pki,
-    app: App,
-    clients: Authority,
+fn alb(scene: &Scene) -> Issued {
+    scene.clients.leaf().dns("alb.example").issue()
 }
 
-impl Scene {
-    fn new() -> Self {
-        let pki = Pki::new();
-        let clients = pki.authority("clients-ca");
-        Self { pki, app: App::start(), clients }
-    }
+fn session_file(scene: &Scene) -> PathBuf {
+    scene.pki.directory().join("session")
+}
 
-    fn setup(&self) -> Setup {
-        let server = self.pki.server();
-        Sidecar::before(self.app.address()).serving(&server)
-    }
+/// A connection that came with a ticket, or goes home with one.
+fn shake(scene: &Scene, sidecar: &Sidecar, version: &str, option: &str) -> SClient {
+    let session = session_file(scene).display().to_string();
+    sidecar.shake().option(version, None).option(option, Some(&session))
+}
 
-    /// A sidecar that lets in the clients of [`ALLOWED`].
-    fn sidecar(&self) -> Sidecar {
-        self.setup().clients(&self.clients, ALLOWED).start()
-    }
+/// Lets `client` in, which keeps its ticket.
+fn remember(scene: &Scene, sidecar: &Sidecar, version: &str, client: &Issued) {
+    let shake = shake(scene, sidecar, version, "-sess_out").client(&client.files());
+    let first = shake.request(HOST, "/headers").run();
+    assert!(!first.is_resumed() && is_answered(&first), "{version}: {first:?}");
+}
 
-    fn alb(&self) -> Issued {
-        self.clients.leaf().dns("alb.example").issue()
-    }
-
-    fn session(&self) -> PathBuf {
-        self.pki.directory().join("session")
-    }
-
-    /// A connection that came with a ticket, or goes home with one.
-    fn shake(&self, sidecar: &Sidecar, version: &str, option: &str) -> SClient {
-        let session = self.session().display().to_string();
-        sidecar.shake().option(version, None).option(option, Some(&session))
-    }
-
-    /// Lets `client` in, which keeps its ticket.
-    fn remember(&self, sidecar: &Sidecar, version: &str, client: &Issued) {
-        let shake = self.shake(sidecar, version, "-sess_out").client(&client.files());
-        let first = shake.request(HOST, "/headers").run();
-        assert!(!first.is_resumed() && is_answered(&first), "{version}: {first:?}");
-    }
-
-    /// Comes again with the ticket and, where there is one, with a certificate.
-    fn again(&self, sidecar: &Sidecar, version: &str, client: Option<&Issued>) -> Handshake {
-        let shake = self.shake(sidecar, version, "-sess_in");
-        let shake = match client {
-            Some(client) => shake.client(&client.files()),
-            None => shake,
-        };
-        shake.request(HOST, "/headers").run()
-    }
+/// Comes again with the ticket and, where there is one, with a certificate.
+fn again(scene: &Scene, sidecar: &Sidecar, version: &str, client: Option<&Issued>) -> Handshake {
+    let shake = shake(scene, sidecar, version, "-sess_in");
+    let shake = match client {
+        Some(client) => shake.client(&client.files()),
+        None => shake,
+    };
+    shake.request(HOST, "/headers").run()
 }
 
 fn is_answered(handshake: &Handshake) -> bool {
@@ -83,11 +56,11 @@ fn a_resumed_connection_is_who_it_was() {
         return;
     }
     let scene = Scene::new();
-    let sidecar = scene.sidecar();
-    let client = scene.alb();
+    let sidecar = scene.guarded().start();
+    let client = alb(&scene);
     for version in VERSIONS {
-        scene.remember(&sidecar, version, &client);
-        let again = scene.again(&sidecar, version, None);
+        remember(&scene, &sidecar, version, &client);
+        let again = again(&scene, &sidecar, version, None);
         assert!(again.is_resumed() && is_answered(&again), "{version}: {again:?}");
         assert!(again.output.contains(&client.fingerprint()), "{version}: {again:?}");
     }
@@ -101,23 +74,23 @@ fn a_ticket_does_not_outlive_the_certificate() {
     }
     let scene = Scene::new();
     let mut sidecars = ["http", "tcp"].map(|protocol| {
-        let setup = scene.setup().clients(&scene.clients, ALLOWED);
+        let setup = scene.guarded();
         setup.option("--protocol", protocol).start()
     });
     let start = Instant::now();
     let client = scene.clients.leaf().dns("alb.example").valid(Validity::for_seconds(10)).issue();
     let remember = |sidecar: &Sidecar| {
         VERSIONS.map(|version| {
-            scene.remember(sidecar, version, &client);
-            std::fs::read(scene.session()).unwrap()
+            remember(&scene, sidecar, version, &client);
+            std::fs::read(session_file(&scene)).unwrap()
         })
     };
     let sessions = sidecars.each_ref().map(remember);
     std::thread::sleep(Duration::from_secs(12).saturating_sub(start.elapsed()));
     for (sidecar, sessions) in sidecars.iter_mut().zip(sessions) {
         for (version, session) in VERSIONS.into_iter().zip(sessions) {
-            std::fs::write(scene.session(), session).unwrap();
-            let again = scene.again(sidecar, version, None);
+            std::fs::write(session_file(&scene), session).unwrap();
+            let again = again(&scene, sidecar, version, None);
             assert!(again.is_resumed(), "the handshake itself goes through: {again:?}");
             assert!(!again.output.contains("HTTP/1.1"), "nothing is answered: {again:?}");
         }
@@ -134,15 +107,15 @@ fn comes_after(
     change: impl FnOnce(&Sidecar),
 ) {
     let sessions = VERSIONS.map(|version| {
-        scene.remember(sidecar, version, client);
-        std::fs::read(scene.session()).unwrap()
+        remember(scene, sidecar, version, client);
+        std::fs::read(session_file(scene)).unwrap()
     });
     change(sidecar);
     sidecar.expect_log("a changed Secret was taken into use");
     for (version, session) in VERSIONS.into_iter().zip(sessions) {
-        std::fs::write(scene.session(), session).unwrap();
+        std::fs::write(session_file(scene), session).unwrap();
         for client in [None, Some(client)] {
-            let again = scene.again(sidecar, version, client);
+            let again = again(scene, sidecar, version, client);
             assert!(!again.is_resumed() && !is_answered(&again), "{version}: {again:?}");
         }
     }
@@ -154,9 +127,9 @@ fn a_ticket_does_not_outlive_the_trust_in_the_ca() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let other = scene.pki.authority("new-clients-ca");
-    comes_after(&scene, &mut sidecar, &scene.alb(), |sidecar| {
+    comes_after(&scene, &mut sidecar, &alb(&scene), |sidecar| {
         sidecar.authorities.as_ref().unwrap().rotate(&other.ca_secret());
     });
     sidecar.expect_refusal("LH501");
@@ -169,9 +142,9 @@ fn a_ticket_does_not_outlive_a_revocation() {
         return;
     }
     let scene = Scene::new();
-    let client = scene.alb();
+    let client = alb(&scene);
     let list = |revoked: &[_]| scene.clients.revocation_list(revoked, Validity::days(-1, 30));
-    let setup = scene.setup().clients(&scene.clients, ALLOWED);
+    let setup = scene.guarded();
     let mut sidecar = setup.revoking(&list(&[])).start();
     let revoked = SecretData::from([("ca.crl".to_owned(), list(&[&client]).into_bytes())]);
     comes_after(&scene, &mut sidecar, &client, |sidecar| {
@@ -187,17 +160,17 @@ fn a_ticket_is_nothing_to_another_process_with_the_same_secrets() {
         return;
     }
     let scene = Scene::new();
-    let (server, client) = (scene.pki.server(), scene.alb());
+    let (server, client) = (scene.pki.server(), alb(&scene));
     let start = || {
         let setup = Sidecar::before(scene.app.address()).serving(&server);
         setup.clients(&scene.clients, ALLOWED).start()
     };
     let (one, mut other) = (start(), start());
     for version in VERSIONS {
-        scene.remember(&one, version, &client);
-        let without = scene.again(&other, version, None);
+        remember(&scene, &one, version, &client);
+        let without = again(&scene, &other, version, None);
         assert!(!without.is_resumed() && !is_answered(&without), "{version}: {without:?}");
-        let with = scene.again(&other, version, Some(&client));
+        let with = again(&scene, &other, version, Some(&client));
         assert!(!with.is_resumed() && is_answered(&with), "{version}: {with:?}");
     }
     other.expect_refusal("LH501");
@@ -209,21 +182,21 @@ fn what_comes_before_the_end_of_the_handshake_is_not_taken() {
         return;
     }
     let scene = Scene::new();
-    let mut sidecar = scene.sidecar();
+    let mut sidecar = scene.guarded().start();
     let version = VERSIONS[0];
-    scene.remember(&sidecar, version, &scene.alb());
+    remember(&scene, &sidecar, version, &alb(&scene));
     let file =
         scene.pki.write("early", format!("GET /status/418 HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
     let early = || {
-        let shake = scene.shake(&sidecar, version, "-sess_in");
+        let shake = shake(&scene, &sidecar, version, "-sess_in");
         let shake = shake.option("-early_data", Some(&file.display().to_string()));
         shake.request(HOST, "/status/200").run()
     };
     // The ticket says that nothing may come early, and openssl heeds it.
     let ran = early();
     assert!(ran.output.contains("Early data was not sent"), "{ran:?}");
-    let session = std::fs::read_to_string(scene.session()).unwrap();
-    std::fs::write(scene.session(), with_early_data(&session)).unwrap();
+    let session = std::fs::read_to_string(session_file(&scene)).unwrap();
+    std::fs::write(session_file(&scene), with_early_data(&session)).unwrap();
     let ran = early();
     assert!(ran.is_resumed() && is_answered(&ran), "{ran:?}");
     assert!(ran.output.contains("Early data was rejected"), "{ran:?}");

@@ -21,6 +21,7 @@ pub mod process;
 pub mod raw;
 pub mod records;
 pub mod review;
+pub mod scene;
 pub mod secret_dir;
 pub mod sidecar;
 pub mod skip;
