@@ -5,6 +5,7 @@ use lasthop_tests::kubernetes::{Cluster, exclusively, secret_manifest};
 use lasthop_tests::pki::{Pki, SecretData};
 use lasthop_tests::process::Finished;
 use lasthop_tests::webhook::Webhook;
+use lasthop_tests::workloads;
 use serde_json::{Value, json};
 
 use crate::{TLS, ca, cluster, gateway_pod, istio, leaf, object, server, store};
@@ -250,6 +251,66 @@ fn who_names_a_secret_elsewhere_learns_of_it_what_they_may_read() {
         assert!(gone.contains("Warning: LH201"), "{gone}");
         assert!(!there.contains("LH901") && !there.contains("LH201"), "{there}");
         assert!(there.contains("Warning: LH"), "{there}");
+    }
+    webhook.stop();
+}
+
+#[test]
+fn who_connects_from_elsewhere_is_told_of_to_whoever_may_read_there() {
+    let Some(cluster) = cluster() else { return };
+    let _turn = exclusively();
+    let webhook = Webhook::on(cluster, &[]);
+    let (front, back) = ("tier-front", "tier-back");
+    for namespace in [front, back] {
+        cluster.namespace(namespace, &["lasthop.dev/inject=enabled"]);
+    }
+    let pki = Pki::new();
+    let (clients, servers) = (pki.authority("clients"), pki.authority("servers"));
+    let served = servers.leaf().dns("web.tier-back.svc").issue();
+    let client = clients.leaf().dns("front").client_only().issue();
+    store(cluster, (back, "web-tls"), TLS, &served.secret());
+    store(cluster, (back, "clients"), "Opaque", &clients.ca_secret());
+    store(cluster, (front, "client"), TLS, &client.secret());
+    store(cluster, (front, "servers"), "Opaque", &servers.ca_secret());
+    let service = |port: u16| {
+        let ports = json!([{ "port": port, "targetPort": 8443 }]);
+        let spec = json!({ "selector": { "app": "web" }, "ports": ports });
+        object(("v1", "Service"), (back, "web"), spec)
+    };
+    let server = |allowed: &str| {
+        let annotations = json!({
+            "lasthop.dev/inject": "true", "lasthop.dev/tls-secret": "web-tls",
+            "lasthop.dev/client-ca-secret": "clients", "lasthop.dev/allowed-clients": allowed,
+        });
+        workloads::deployment(back, &annotations).to_string()
+    };
+    let connects = json!({
+        "lasthop.dev/inject": "true",
+        "lasthop.dev/upstreams": "9001=https://web.tier-back.svc:443",
+        "lasthop.dev/upstream-client-secret": "client",
+        "lasthop.dev/upstream-ca-secret": "servers",
+    });
+    cluster.admitted(&service(443));
+    cluster.admitted(&server("dns:front"));
+    let caller = cluster.admitted(&workloads::deployment(front, &connects).to_string());
+    assert!(!caller.stderr.contains("LH6"), "the hop works: {caller}");
+
+    let scene = Scene { cluster, edge: front.to_owned(), certs: back.to_owned() };
+    for who in ["olga", "trent"] {
+        scene.may(who, back, (&["apps", ""], &["deployments", "services"]));
+    }
+    scene.may("trent", front, SECRETS);
+    for (changed, code) in [(service(8443), "LH606"), (server("dns:cart"), "LH604")] {
+        let told = joined(&scene.apply("trent", &changed).stderr);
+        assert!(told.contains(&format!("Warning: {code}")), "{code}: {told}");
+        assert!(told.contains("Deployment tier-front/web"), "{told}");
+        for before in [service(443), server("dns:front")] {
+            let told = cluster.admitted(&before);
+            assert!(!told.stderr.contains("LH6"), "as it was: {told}");
+        }
+        let told = joined(&scene.apply("olga", &changed).stderr);
+        assert!(!told.contains("tier-front"), "{told}");
+        cluster.admitted(&service(443));
     }
     webhook.stop();
 }
