@@ -36,6 +36,7 @@ pub(super) fn make(pod: &Object, prefix: &FieldPath, plan: &Plan) -> Result<Patc
     // Before the container, which moves the others.
     plan.takeover.changes.iter().for_each(|change| patch.probe(change));
     patch.container(pod, plan);
+    patch.pod_requests(pod, plan);
     patch.annotations(pod, plan);
     Ok(Patch(patch.operations))
 }
@@ -144,6 +145,19 @@ impl Builder<'_> {
             // First of all: other init containers already have TLS, and Kubernetes ends it last.
             List::Init if existing.is_some_and(Value::is_array) => self.add(&list.index(0), merged),
             List::Init | List::Main => self.append(existing, &list, vec![merged]),
+        }
+    }
+
+    fn pod_requests(&mut self, pod: &Object, plan: &Plan) {
+        if plan.pod_requests.is_empty() {
+            return;
+        }
+        let all = FieldPath::of(["spec", "resources", "requests"]);
+        if !pod.0.pointer(&all.pointer()).is_some_and(Value::is_object) {
+            self.add(&all, Value::Object(Map::new()));
+        }
+        for (resource, amount) in &plan.pod_requests {
+            self.add(&all.key(*resource), amount.to_string().into());
         }
     }
 

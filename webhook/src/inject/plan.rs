@@ -19,6 +19,7 @@ use super::objection::Objection;
 use super::options::{Options, Placement};
 use super::pod::{self, CONTAINER};
 use super::probes::{self, Takeover};
+use super::quantity::Quantity;
 use super::resources::{self, Asked};
 use super::socket;
 use crate::object::Object;
@@ -39,6 +40,8 @@ pub(super) struct Plan {
     pub(super) placement: Placement,
     /// The volumes, each with a name of its own.
     pub(super) volumes: Vec<Value>,
+    /// What the pod is to request as a whole, by resource, beside what it says.
+    pub(super) pod_requests: Vec<(&'static str, Quantity)>,
     /// The container that kubectl takes by default, unless the pod names one.
     pub(super) default_container: Option<String>,
     /// The value of `lasthop.dev/status`: the version and a digest of container and volumes.
@@ -92,7 +95,10 @@ pub(super) fn make(pod: &Object, request: &Request, house: House<'_>) -> (Plan, 
         env!("CARGO_PKG_VERSION"),
         hex(digest(&SHA256, input.as_bytes()).as_ref().get(..16).unwrap_or_default())
     );
-    (Plan { container, placement, volumes, default_container, status, takeover }, objections)
+    let pod_requests = asked.pod_requests;
+    let plan =
+        Plan { container, placement, volumes, pod_requests, default_container, status, takeover };
+    (plan, objections)
 }
 
 /// The user that the sidecar runs as: the pod's, else the one of its image; never root.

@@ -20,6 +20,9 @@ pub struct Asked {
     pub cpu: Option<Pair>,
     /// Of memory.
     pub memory: Option<Pair>,
+    /// What the pod goes on to request as a whole, by resource. The API server takes the pod's limit for its
+    /// request as long as no container requests anything, and the sidecar is about to be the first that does.
+    pub pod_requests: Vec<(&'static str, Quantity)>,
 }
 
 /// A request and a limit.
@@ -47,18 +50,23 @@ pub(super) fn merge(pod: &Object, knobs: &Knobs, defaults: &Amounts) -> (Asked, 
         side(name::SIDECAR_MEMORY_LIMIT, knobs.memory_limit.as_ref(), &defaults.memory_limit),
     );
     let mut objections = Vec::new();
+    let mut pod_requests = Vec::new();
     let mut pair = |resource, sides| {
-        let (pair, odd) = pair(pod, resource, sides);
+        let whole = Whole::of(pod, resource);
+        let (pair, odd) = pair(pod, &whole, sides);
         objections.extend(odd);
+        if pair.is_some() {
+            pod_requests.extend(whole.defaulted_request().map(|request| (resource, request)));
+        }
         pair
     };
-    let asked = Asked { cpu: pair("cpu", cpu), memory: pair("memory", memory) };
-    (asked, objections)
+    let (cpu, memory) = (pair("cpu", cpu), pair("memory", memory));
+    (Asked { cpu, memory, pod_requests }, objections)
 }
 
 /// As a container's `resources`.
 pub(super) fn to_json(asked: &Asked) -> Value {
-    let Asked { cpu, memory } = asked;
+    let Asked { cpu, memory, .. } = asked;
     let of = |amount: fn(&Pair) -> &Quantity| -> Map<String, Value> {
         let stated = [("cpu", cpu), ("memory", memory)].into_iter();
         stated
@@ -74,10 +82,9 @@ pub(super) fn to_json(asked: &Asked) -> Value {
 
 fn pair(
     pod: &Object,
-    resource: &str,
+    whole: &Whole<'_>,
     (request, limit): (Side<'_>, Side<'_>),
 ) -> (Option<Pair>, Vec<Objection>) {
-    let whole = Whole::of(pod, resource);
     let is_written = request.written.is_some() || limit.written.is_some();
     if whole.limit.is_some() && whole.used.is_none() && !is_written {
         return (None, Vec::new());
@@ -93,7 +100,7 @@ fn pair(
     let most = whole.bound(&limit, most, whole.limit.clone(), &mut objections);
     let wanted = whole.bound(&request, wanted, whole.rest(), &mut objections);
     let wanted = if request.written.is_some() { wanted } else { wanted.min(most.clone()) };
-    if resource == "memory" {
+    if whole.resource == "memory" {
         objections.extend(bytes_alone(request, limit, &most));
     }
     (Some(Pair { request: wanted, limit: most }), objections)
@@ -136,6 +143,11 @@ impl<'a> Whole<'a> {
         let amount = |side| totals::of_whole(pod, side, resource);
         let used = totals::Count::requests(pod, resource, |_| None).total();
         Self { resource, request: amount("requests"), limit: amount("limits"), used }
+    }
+
+    /// The request that the API server fills in where neither the pod nor a container has one: the limit.
+    fn defaulted_request(&self) -> Option<Quantity> {
+        if self.request.is_some() || self.used.is_some() { None } else { self.limit.clone() }
     }
 
     /// What is left to request. Without a request of the pod, the API server takes what the containers
@@ -415,5 +427,22 @@ mod tests {
         let (resources, objections) = in_whole(&whole, &json!({}), &fits);
         assert_eq!(resources, json!({"limits": {"cpu": "250m"}, "requests": {"cpu": "10m"}}));
         assert!(objections.is_empty(), "{objections:?}");
+    }
+
+    #[test]
+    fn the_first_request_in_a_pod_leaves_the_whole_with_what_it_had() {
+        let knobs = Knobs { cpu_request: Some(quantity("20m")), ..Knobs::default() };
+        let kept = |whole: &Value, container: &Value| {
+            let containers = json!([{"name": "app", "resources": container}]);
+            let pod = Object(json!({"spec": {"resources": whole, "containers": containers}}));
+            merge(&pod, &knobs, &Options::default().amounts()).0.pod_requests
+        };
+        let limits = json!({"limits": {"cpu": "800m", "memory": "512Mi"}});
+        // Memory is shared, where nobody requests any.
+        assert_eq!(kept(&limits, &json!({})), [("cpu", quantity("800m"))]);
+        assert_eq!(kept(&limits, &json!({"limits": {"cpu": "100m"}})), []);
+        let both = json!({"limits": {"cpu": "800m"}, "requests": {"cpu": "800m"}});
+        assert_eq!(kept(&both, &json!({})), []);
+        assert_eq!(kept(&json!({}), &json!({})), []);
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn sidecar(scene: &Scene) -> Option<Sidecar> {
 /// What the sidecar asks for of each resource.
 impl Sidecar {
     pub(super) fn pairs(&self) -> impl Iterator<Item = (Resource, &Pair)> {
-        let Asked { cpu, memory } = &self.asked;
+        let Asked { cpu, memory, .. } = &self.asked;
         let pairs = [(CPU, cpu), (MEMORY, memory)].into_iter();
         pairs.filter_map(|(resource, pair)| Some((resource, pair.as_ref()?)))
     }
