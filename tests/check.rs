@@ -331,6 +331,15 @@ fn wrong_usage_ends_with_two() {
     assert_eq!(ask(&["explain", "LH999"]).code(), 2);
     let near = ask(&["explain", "LH210x"]);
     assert!(near.stderr.contains("did you mean LH210?"), "{}", near.stderr);
+    // What is known is said all the same.
+    let some = ask(&["explain", "LH206", "LH999", "207"]);
+    assert_eq!(some.code(), 2);
+    assert!(
+        some.stdout.starts_with("LH206 ") && some.stdout.contains("\n\nLH207 "),
+        "{}",
+        some.stdout
+    );
+    assert!(some.stderr.contains("no finding `LH999`"), "{}", some.stderr);
 }
 
 #[test]

@@ -12,42 +12,60 @@ use crate::render::markdown;
 use crate::rules;
 use crate::sidecar_log;
 
-/// Say what a finding means, why it breaks things and how to cure it
+/// Say what findings mean, why they break things and how to cure them
 #[derive(Debug, Parser)]
-#[command(after_help = "Examples:\n  lasthop explain LH206\n  lasthop explain | grep wildcard")]
+#[command(after_help = "Examples:
+  lasthop explain LH206
+  lasthop explain | grep wildcard
+  lasthop check . | grep -o 'LH[0-9]*' | sort -u | xargs lasthop explain")]
 pub struct Args {
-    /// The code, such as LH206; without one, all are listed
+    /// The codes, such as LH206; without one, all are listed
     #[arg(value_name = "CODE")]
-    code: Option<String>,
+    codes: Vec<String>,
     /// Print all pages as Markdown, as they are in docs/rules.md
-    #[arg(long, conflicts_with = "code")]
+    #[arg(long, conflicts_with = "codes")]
     markdown: bool,
 }
 
 impl Args {
     /// Runs the subcommand.
     pub fn run(self) -> ExitCode {
-        let Self { code, markdown } = self;
-        let Some(word) = code else {
+        let Self { codes, markdown } = self;
+        if codes.is_empty() {
             let text = if markdown { markdown::rules() } else { markdown::index() };
             return end(print(&text), 0);
-        };
-        let code = word.to_ascii_uppercase();
-        let number = code.strip_prefix("LH").unwrap_or(&code).parse().map(Code);
-        if let Ok(code) = number {
-            let page = rules::find(code).map(markdown::page);
-            let logged = || sidecar_log::find(code).map(markdown::logged);
-            if let Some(page) = page.or_else(logged) {
-                return end(print(&page), 0);
+        }
+        let (mut pages, mut unknown) = (Vec::new(), Vec::new());
+        for word in &codes {
+            match page(word) {
+                Some(page) => pages.push(page),
+                None => unknown.push(word),
             }
         }
-        let logged = sidecar_log::all().map(|it| it.code.to_string());
-        let codes: Vec<String> =
-            rules::all().map(|rule| rule.code.to_string()).chain(logged).collect();
-        let near = nearest(&code, codes.iter().map(String::as_str));
-        let near = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
-        complain(&format!("error: there is no finding `{}`{near}", escape(&word)));
-        complain("help: `lasthop explain` lists them all");
-        ExitCode::from(UNUSABLE)
+        let printed = if pages.is_empty() { Ok(()) } else { print(&pages.join("\n")) };
+        for word in &unknown {
+            let near = near(word).map(|near| format!(", did you mean {near}?"));
+            let near = near.unwrap_or_default();
+            complain(&format!("error: there is no finding `{}`{near}", escape(word)));
+        }
+        if !unknown.is_empty() {
+            complain("help: `lasthop explain` lists them all");
+        }
+        end(printed, if unknown.is_empty() { 0 } else { UNUSABLE })
     }
+}
+
+/// What is said of a code, with or without `LH`, in letters of either size.
+fn page(word: &str) -> Option<String> {
+    let code = word.to_ascii_uppercase();
+    let code = code.strip_prefix("LH").unwrap_or(&code).parse().map(Code).ok()?;
+    let logged = || sidecar_log::find(code).map(markdown::logged);
+    rules::find(code).map(markdown::page).or_else(logged)
+}
+
+/// The code that may have been meant.
+fn near(word: &str) -> Option<String> {
+    let logged = sidecar_log::all().map(|it| it.code.to_string());
+    let codes: Vec<String> = rules::all().map(|rule| rule.code.to_string()).chain(logged).collect();
+    nearest(&word.to_ascii_uppercase(), codes.iter().map(String::as_str)).map(ToOwned::to_owned)
 }
