@@ -77,7 +77,7 @@ impl Failure {
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Dial(DialError::Refused) => {
-                "the application does not accept connections; is it running, and listening on localhost?"
+                "the application does not accept connections; is it running, and listening on localhost (or its socket)?"
             }
             Self::Dial(DialError::Timeout) => {
                 "the application does not take connections in time; is it overloaded?"
