@@ -157,7 +157,7 @@ impl Builder<'_> {
             self.add(&all, Value::Object(Map::new()));
         }
         for (resource, amount) in &plan.pod_requests {
-            self.add(&all.key(*resource), amount.to_string().into());
+            self.add(&all.key(resource), amount.to_string().into());
         }
     }
 
