@@ -22,7 +22,7 @@ pub use behind::Behind;
 pub use mode::{Limits, Mode, Setting, Validate};
 pub use requester::Requester;
 pub use scene::{
-    Dialer, Maker, Nearest, Own, Pair, Portless, Rehearsed, Scene, SeenSecret, Sight, User,
+    Dialer, Maker, Nearest, Own, Pair, Portless, Rehearsed, Rival, Scene, SeenSecret, Sight, User,
 };
 
 /// What happens to the object.

@@ -11,6 +11,7 @@ pub mod gateway_api;
 mod host;
 pub mod ingress;
 pub mod ingress_annotations;
+pub mod ingress_hosts;
 pub mod istio_gateway;
 mod pod;
 

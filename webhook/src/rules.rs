@@ -18,6 +18,7 @@ pub(crate) mod copied_secret;
 pub(crate) mod could_not_look;
 mod credential;
 mod field_type;
+mod host_in_two_ingresses;
 mod host_in_two_items;
 mod host_not_covered;
 mod host_syntax;
@@ -142,6 +143,7 @@ static RULES: &[&Rule] = &[
     &proxy_ssl_unused::RULE,
     &clients_not_verified::RULE,
     &inline_key::RULE,
+    &host_in_two_ingresses::RULE,
     &mutual_without_ca::RULE,
     &tls_on_plaintext_port::RULE,
     &reference_not_permitted::RULE,

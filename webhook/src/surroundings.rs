@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::check::{Nearest, Requester};
 use crate::object::{Object, ObjectRef, Secret};
 use crate::reference::Holder;
+use crate::reference::ingress_hosts::Bringers;
 
 pub mod audit;
 mod cluster;
@@ -161,6 +162,19 @@ impl Surroundings {
                 None => files.list(kind, namespace),
             },
         }
+    }
+
+    /// The Ingresses of a namespace by the hosts for which they bring certificates.
+    pub async fn bringers(&self, namespace: &str) -> Sighting<Arc<Bringers>> {
+        let cluster = match self {
+            Self::Cluster(cluster) => cluster,
+            Self::Files(files) => match files.beyond(namespace) {
+                Some(cluster) => cluster,
+                None => return Sighting::Found(files.bringers()),
+            },
+        };
+        let ingresses = cluster.list(Listed::Ingresses, namespace).await;
+        ingresses.map(|ingresses| Arc::new(Bringers::of(&ingresses)))
     }
 
     /// The objects of a kind in all namespaces that `keep` wants.

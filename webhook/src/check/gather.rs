@@ -11,12 +11,13 @@ use lasthop_contract::annotation;
 use tokio::time::Instant;
 
 use super::behind::{self, Behind};
-use super::scene::{Maker, Nearest, Own, Scene, SeenSecret, Sight, User};
-use super::{Mode, Setting, Subject};
+use super::scene::{Maker, Nearest, Own, Rival, Scene, SeenSecret, Sight, User};
+use super::{Mode, Operation, Setting, Subject};
 use crate::hops;
 use crate::inject;
 use crate::object::{Object, Secret};
 use crate::reference::ingress_annotations::{Backend, Reencryption, reencryption};
+use crate::reference::ingress_hosts::{self, Brought};
 use crate::reference::{
     self, Holder, Reference, Role, Weight, certificate, gateway_api, istio_gateway,
 };
@@ -106,6 +107,7 @@ pub(super) async fn gather<'a>(
     let grants = looks.grants(subject, &references).await;
     let named_by = users.found().map_or(&[][..], Vec::as_slice);
     let (rehearsed, portless) = looks.rehearsed((subject, named_by), mode, now).await;
+    let rivals = looks.rivals(subject, mode).await;
     let scene = Scene {
         object: object.clone(),
         namespace: subject.namespace.clone(),
@@ -121,6 +123,7 @@ pub(super) async fn gather<'a>(
         grants,
         rehearsed,
         portless,
+        rivals,
         substitutes: surroundings.substitutes().filter(|_| !keeps_variables(object)),
         sidecar: Arc::new(mode.sidecar.clone()),
         now,
@@ -403,6 +406,34 @@ impl<'a> Looks<'a> {
             return Sighting::Found(Vec::new());
         };
         self.look(self.surroundings.list(kind, &subject.namespace)).await
+    }
+
+    /// Who else brings certificates for hosts of an Ingress. In a review that is asked where a person
+    /// brings a host which was not there before; all of it is told of files.
+    async fn rivals(&self, subject: &Subject, mode: &Mode) -> Vec<Rival> {
+        let Subject { object, old, namespace, .. } = subject;
+        let hosts = |of: &Object| -> BTreeSet<String> {
+            let brought = ingress_hosts::brought(of, namespace).into_iter();
+            brought.map(|it| it.at.host.to_ascii_lowercase()).collect()
+        };
+        let here = ingress_hosts::brought(object, namespace);
+        let is_new = || {
+            let before = old.as_ref().map(hosts).unwrap_or_default();
+            subject.requester.is_person() && !hosts(object).is_subset(&before)
+        };
+        if here.is_empty()
+            || subject.operation == Operation::Delete
+            || (mode.setting == Setting::Review && !is_new())
+        {
+            return Vec::new();
+        }
+        let found = self.look(self.surroundings.bringers(namespace)).await;
+        let Some(bringers) = found.into_found() else { return Vec::new() };
+        let rival = |brought: Brought| {
+            let (secret, other) = bringers.rival((object, namespace), &brought)?;
+            Some(Rival { other_secret: secret.to_owned(), other: other.clone(), brought })
+        };
+        here.into_iter().filter_map(rival).collect()
     }
 
     /// The references of an object; those of an Istio Gateway where its pods are.

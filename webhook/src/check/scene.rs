@@ -11,6 +11,7 @@ use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
 use crate::path::FieldPath;
 use crate::reference::ingress::Ingress;
+use crate::reference::ingress_hosts::Brought;
 use crate::reference::{Reference, Weight};
 use crate::rehearse::{Blame, Outcome, Outlet, Place};
 use crate::rules::Rule;
@@ -52,6 +53,8 @@ pub struct Scene {
     /// The Services which the object, or whose who connect to it, name as next tiers at a port that they
     /// lack.
     pub portless: Vec<Portless>,
+    /// Where the object is an Ingress: who else brings certificates for its hosts.
+    pub rivals: Vec<Rival>,
     /// What is going to replace `${NAME}` in the object before it is applied.
     pub substitutes: Option<ObjectRef>,
     /// What holds for the sidecars of the pods that ask for one.
@@ -110,6 +113,17 @@ pub struct Portless {
     pub ports: Vec<u64>,
     /// What it weighs.
     pub severity: Severity,
+}
+
+/// Another Ingress that brings a certificate for a host of the object.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rival {
+    /// What the object brings.
+    pub brought: Brought,
+    /// The Secret that the other names for the same host.
+    pub other_secret: String,
+    /// The other.
+    pub other: ObjectRef,
 }
 
 /// The end of a re-encrypted hop that connects.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Cluster, Listed, Sighting, makers};
 use crate::inject;
 use crate::object::{Object, ObjectRef, Secret};
+use crate::reference::ingress_hosts::Bringers;
 use crate::reference::{self, Holder, gateway_api, istio_gateway};
 
 /// Whether documents are all there is, or a part of it.
@@ -61,6 +62,7 @@ struct Index {
     secrets: BTreeMap<Named, usize>,
     config_maps: BTreeMap<Named, usize>,
     readers: OnceLock<BTreeMap<Named, Vec<usize>>>,
+    bringers: OnceLock<Arc<Bringers>>,
     listed: BTreeMap<(Listed, String), Vec<usize>>,
     /// The namespaces with pods that ask for a sidecar.
     sidecars: OnceLock<BTreeSet<String>>,
@@ -239,6 +241,12 @@ impl Files {
         let positions = readers.get(&(namespace.to_owned(), secret.to_owned()));
         let documents = positions.into_iter().flatten();
         documents.filter_map(|at| self.index.documents.get(*at)).cloned().collect()
+    }
+
+    /// The Ingresses by the hosts for which they bring certificates.
+    pub(super) fn bringers(&self) -> Arc<Bringers> {
+        let bringers = || Arc::new(Bringers::of(&self.index.documents));
+        Arc::clone(self.index.bringers.get_or_init(bringers))
     }
 
     /// The document that has variables filled in before others are applied.
