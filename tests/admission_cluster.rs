@@ -322,6 +322,34 @@ fn a_secret_is_judged_by_those_who_read_it() {
 }
 
 #[test]
+fn a_second_ingress_with_another_secret_for_a_host_is_warned_of_once() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let _turn = exclusively();
+    let webhook = Webhook::on(cluster, &[]);
+    let namespace = "rivals";
+    cluster.namespace(namespace, &[]);
+    for secret in ["web-tls", "api-tls"] {
+        cluster.admitted(&good_secret(namespace, secret));
+    }
+    let told = |name: &str, secret: &str, class: &str| {
+        let mut object = ingress(namespace, secret);
+        object["metadata"]["name"] = name.into();
+        object["spec"]["ingressClassName"] = class.into();
+        cluster.admitted(&object.to_string()).stderr
+    };
+    assert_eq!(told("web", "web-tls", "nginx"), "");
+    assert_eq!(told("shares", "web-tls", "nginx"), "");
+    assert_eq!(told("internal", "api-tls", "nginx-internal"), "");
+    let warned = told("api", "api-tls", "nginx");
+    assert!(warned.contains("Warning: LH236 spec.tls[0].hosts[0]"), "{warned}");
+    assert!(warned.contains("by Ingress `shares` with Secret `web-tls`"), "{warned}");
+    // Whoever goes on to work on it has heard it.
+    let label = ["label", "ingress", "api", "-n", namespace, "team=api"];
+    assert_eq!(cluster.kubectl(&label).run().expect_success().stderr, "");
+    webhook.stop();
+}
+
+#[test]
 fn a_namespace_says_what_findings_do_and_a_floor_stands_below_it() {
     let Some(cluster) = Cluster::shared() else { return };
     let _turn = exclusively();
