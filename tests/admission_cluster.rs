@@ -342,7 +342,7 @@ fn a_second_ingress_with_another_secret_for_a_host_is_warned_of_once() {
     assert_eq!(told("internal", "api-tls", "nginx-internal"), "");
     let warned = told("api", "api-tls", "nginx");
     assert!(warned.contains("Warning: LH236 spec.tls[0].hosts[0]"), "{warned}");
-    assert!(warned.contains("by Ingress `shares` with Secret `web-tls`"), "{warned}");
+    assert!(warned.contains("Secret `web-tls` in Ingress `shares`"), "{warned}");
     // Whoever goes on to work on it has heard it.
     let label = ["label", "ingress", "api", "-n", namespace, "team=api"];
     assert_eq!(cluster.kubectl(&label).run().expect_success().stderr, "");

@@ -332,13 +332,14 @@ fn wrong_usage_ends_with_two() {
     let near = ask(&["explain", "LH210x"]);
     assert!(near.stderr.contains("did you mean LH210?"), "{}", near.stderr);
     // What is known is said all the same.
-    let some = ask(&["explain", "LH206", "LH999", "207"]);
+    let some = ask(&["explain", "LH206", "LH999", "207", "lh206"]);
     assert_eq!(some.code(), 2);
     assert!(
         some.stdout.starts_with("LH206 ") && some.stdout.contains("\n\nLH207 "),
         "{}",
         some.stdout
     );
+    assert_eq!(some.stdout.matches("\nLH206 ").count(), 0, "{}", some.stdout);
     assert!(some.stderr.contains("no finding `LH999`"), "{}", some.stderr);
 }
 

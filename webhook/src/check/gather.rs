@@ -19,7 +19,7 @@ use crate::object::{Object, Secret};
 use crate::reference::ingress_annotations::{Backend, Reencryption, reencryption};
 use crate::reference::ingress_hosts::{self, Brought};
 use crate::reference::{
-    self, Holder, Reference, Role, Weight, certificate, gateway_api, istio_gateway,
+    self, Holder, Reference, Role, Weight, certificate, gateway_api, ingress, istio_gateway,
 };
 use crate::rules::copied_secret;
 use crate::surroundings::{Listed, Sighting, Surroundings};
@@ -408,18 +408,18 @@ impl<'a> Looks<'a> {
         self.look(self.surroundings.list(kind, &subject.namespace)).await
     }
 
-    /// Who else brings certificates for hosts of an Ingress. In a review that is asked where a person
-    /// brings a host which was not there before; all of it is told of files.
+    /// Who else brings certificates for hosts of an Ingress. A review asks where a person brings a host, or
+    /// brings them to a class, that was not there before; all of it is told of files.
     async fn rivals(&self, subject: &Subject, mode: &Mode) -> Vec<Rival> {
         let Subject { object, old, namespace, .. } = subject;
-        let hosts = |of: &Object| -> BTreeSet<String> {
-            let brought = ingress_hosts::brought(of, namespace).into_iter();
-            brought.map(|it| it.at.host.to_ascii_lowercase()).collect()
-        };
         let here = ingress_hosts::brought(object, namespace);
         let is_new = || {
-            let before = old.as_ref().map(hosts).unwrap_or_default();
-            subject.requester.is_person() && !hosts(object).is_subset(&before)
+            subject.requester.is_person()
+                && old.as_ref().is_none_or(|old| {
+                    let before = ingress_hosts::brought(old, namespace);
+                    ingress::class(old) != ingress::class(object)
+                        || !here.keys().all(|host| before.contains_key(host))
+                })
         };
         if here.is_empty()
             || subject.operation == Operation::Delete
@@ -429,9 +429,10 @@ impl<'a> Looks<'a> {
         }
         let found = self.look(self.surroundings.bringers(namespace)).await;
         let Some(bringers) = found.into_found() else { return Vec::new() };
-        let rival = |brought: Brought| {
-            let (secret, other) = bringers.rival((object, namespace), &brought)?;
-            Some(Rival { other_secret: secret.to_owned(), other: other.clone(), brought })
+        let rival = |(host, brought): (String, Brought)| {
+            let asked = (host.as_str(), brought.secret.as_str());
+            let (secret, other) = bringers.rival((object, namespace), asked)?;
+            Some(Rival { other_secret: secret.to_owned(), other: other.to_owned(), brought })
         };
         here.into_iter().filter_map(rival).collect()
     }

@@ -122,8 +122,8 @@ pub struct Rival {
     pub brought: Brought,
     /// The Secret that the other names for the same host.
     pub other_secret: String,
-    /// The other.
-    pub other: ObjectRef,
+    /// The other's name; it is in the same namespace.
+    pub other: String,
 }
 
 /// The end of a re-encrypted hop that connects.

@@ -17,7 +17,7 @@ use crate::sidecar_log;
 #[command(after_help = "Examples:
   lasthop explain LH206
   lasthop explain | grep wildcard
-  lasthop check . | grep -o 'LH[0-9]*' | sort -u | xargs lasthop explain")]
+  lasthop check . | grep -oE 'LH[0-9]{3}' | sort -u | xargs -r lasthop explain")]
 pub struct Args {
     /// The codes, such as LH206; without one, all are listed
     #[arg(value_name = "CODE")]
@@ -38,6 +38,7 @@ impl Args {
         let (mut pages, mut unknown) = (Vec::new(), Vec::new());
         for word in &codes {
             match page(word) {
+                Some(page) if pages.contains(&page) => {}
                 Some(page) => pages.push(page),
                 None => unknown.push(word),
             }

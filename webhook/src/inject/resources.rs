@@ -136,18 +136,21 @@ struct Whole<'a> {
     limit: Option<Quantity>,
     /// What the user's containers request, where one of them says something.
     used: Option<Quantity>,
+    /// Whether pod or containers request anything, however it is written.
+    is_requested: bool,
 }
 
 impl<'a> Whole<'a> {
     fn of(pod: &Object, resource: &'a str) -> Self {
         let amount = |side| totals::of_whole(pod, side, resource);
         let used = totals::Count::requests(pod, resource, |_| None).total();
-        Self { resource, request: amount("requests"), limit: amount("limits"), used }
+        let is_requested = totals::is_requested(pod, resource);
+        Self { resource, request: amount("requests"), limit: amount("limits"), used, is_requested }
     }
 
     /// The request that the API server fills in where neither the pod nor a container has one: the limit.
     fn defaulted_request(&self) -> Option<Quantity> {
-        if self.request.is_some() || self.used.is_some() { None } else { self.limit.clone() }
+        if self.is_requested { None } else { self.limit.clone() }
     }
 
     /// What is left to request. Without a request of the pod, the API server takes what the containers
@@ -444,5 +447,15 @@ mod tests {
         let both = json!({"limits": {"cpu": "800m"}, "requests": {"cpu": "800m"}});
         assert_eq!(kept(&both, &json!({})), []);
         assert_eq!(kept(&json!({}), &json!({})), []);
+        // What only somebody else can read is there all the same.
+        for amount in [json!("${CPU}"), json!("+500m"), json!("")] {
+            let whole = json!({"limits": {"cpu": 1}, "requests": {"cpu": amount}});
+            assert_eq!(kept(&whole, &json!({})), [], "{amount}");
+            let container = json!({"requests": {"cpu": amount}});
+            assert_eq!(kept(&json!({"limits": {"cpu": 1}}), &container), [], "{amount}");
+        }
+        assert_eq!(kept(&json!({"limits": {"cpu": 1}, "requests": []}), &json!({})), []);
+        let none = json!({"limits": {"cpu": 1}, "requests": {"cpu": null, "memory": "1Gi"}});
+        assert_eq!(kept(&none, &json!({"requests": null})), [("cpu", quantity("1"))]);
     }
 }

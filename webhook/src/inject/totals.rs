@@ -102,6 +102,24 @@ pub fn of_whole(pod: &Object, side: &str, resource: &str) -> Option<Quantity> {
     quantity(pod.0.pointer("/spec/resources")?.get(side)?.get(resource)?)
 }
 
+/// Whether the pod as a whole or one of the user's containers requests the resource, however that is
+/// written. A container that has a limit alone requests that much.
+pub(super) fn is_requested(pod: &Object, resource: &str) -> bool {
+    let says = |resources: Option<&Value>, side: &str| {
+        resources.and_then(|it| it.get(side)).is_some_and(|amounts| match amounts {
+            Value::Null => false,
+            Value::Object(amounts) => amounts.get(resource).is_some_and(|it| !it.is_null()),
+            // Who wrote something else there is to hear of it from the API server.
+            _ => true,
+        })
+    };
+    says(pod.0.pointer("/spec/resources"), "requests")
+        || pod::containers(pod).any(|container| {
+            let resources = container.value.get("resources");
+            says(resources, "requests") || says(resources, "limits")
+        })
+}
+
 /// Whether the pod says anything as a whole.
 pub(super) fn is_set_as_a_whole(pod: &Object) -> bool {
     let is_set = |side: &str| pod.0.pointer(&format!("/spec/resources/{side}"));

@@ -15,7 +15,9 @@ pub(crate) static RULE: Rule = Rule {
     why: "A controller serves one certificate for a host, whichever Ingress a request is for. ingress-nginx takes that of \
           the oldest Ingress, others take what they read last. The other Secret is never served: its renewal changes \
           nothing, and nobody notices that the one which is served expires. Told of Ingresses of one class in one \
-          namespace; in different namespaces each needs a Secret of its own.",
+          namespace, where both serve the host; in different namespaces each needs a Secret of its own. When an \
+          Ingress is applied it is told to the person who adds the host; `lasthop check`, over files and with \
+          `--cluster`, tells of all.",
     symptoms: &[
         At::IngressNginx.shows("serves the certificate of the oldest Ingress, without a word"),
         At::Traefik.shows(
@@ -48,11 +50,11 @@ spec:
 fn judge(scene: &Scene) -> Vec<Finding> {
     let finding = |rival: &Rival| {
         let message = format!(
-            "`{}` is served with Secret `{}`, and by Ingress `{}` with Secret `{}`",
+            "`{}` has Secret `{}` here and Secret `{}` in Ingress `{}`, and one of them is served",
             escape(&rival.brought.at.host),
             escape(&rival.brought.secret),
-            escape(&rival.other.name),
-            escape(&rival.other_secret)
+            escape(&rival.other_secret),
+            escape(&rival.other)
         );
         let finding = RULE.warning(scene, rival.brought.at.path.clone(), message);
         finding.help("name the same Secret in both, or leave the host's item to one of them")
