@@ -8,13 +8,13 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     if let Ok(allowed) = AllowedClients::parse(text) {
-        // Beyond ASCII some characters are written as escapes, for who reads them in a log.
-        if !text.is_ascii() {
-            return;
-        }
         let written: Vec<String> = allowed.patterns().iter().map(ToString::to_string).collect();
-        let again = AllowedClients::from_entries(written.iter().map(String::as_str));
-        assert_eq!(again.expect("what is written is read"), allowed);
+        // For who reads them in a log, what is long is cut, and beyond ASCII some characters are escapes.
+        let is_whole = !written.iter().any(|it| it.ends_with('…'));
+        if text.is_ascii() && is_whole {
+            let again = AllowedClients::from_entries(written.iter().map(String::as_str));
+            assert_eq!(again.expect("what is written is read"), allowed);
+        }
     }
     let entries: Vec<String> = text.split(',').map(ToOwned::to_owned).collect();
     let _judged = TrustedProxies::from_entries(&entries);
